@@ -83,7 +83,7 @@ class RunProgressView:
 
 
 def _launch_line(snapshot: RunSnapshot) -> RenderableType:
-    """``✔ launch 0 (1 of 3)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
+    """``✔ 1st of 3 launches  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed``."""
     done, progress = snapshot.done(), snapshot.progress
     keys = (("startup", None), ("measured", None))
     parts = [f"{names.phase(key[0])} {short_time(done[key])}" for key in keys if key in done]

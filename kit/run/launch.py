@@ -251,7 +251,8 @@ def clean(line: str) -> str:
 # --- making -----------------------------------------------------------------------------------
 
 
-def _name(run_id: str, index: int) -> str:
+def container_name(run_id: str, index: int) -> str:
+    """The name of a launch's container, and of its network."""
     return f"kit-{run_id}-{index}"
 
 
@@ -303,7 +304,7 @@ def network_name(launch: LaunchPlan, run_id: str, index: int) -> str:
     """The engine's name of the network of a launch."""
     if launch.network != "internal":
         return "host" if launch.network == "host" else "bridge"
-    return _name(run_id, index)
+    return container_name(run_id, index)
 
 
 def container_config(
@@ -329,7 +330,7 @@ def container_config(
         image=image,
         argv=launch.argv,
         env=launch.env,
-        name=_name(run_id, index),
+        name=container_name(run_id, index),
         labels=containers.labels(run_id, index),
         mounts=files,
         network=network,
@@ -406,7 +407,9 @@ def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
         engine.remove_run(run_id, index)
     except KitError as error:
         message = f"the container could not be removed: {error.message}"
-        remedy = f"`docker rm -f {_name(run_id, index)}`; the next run of kit removes it too"
+        remedy = (
+            f"`docker rm -f {container_name(run_id, index)}`; the next run of kit removes it too"
+        )
         emit("fault", code="CONTAINER_LEFT", message=message, remedy=remedy)
     else:
         emit("container.removed", launch=index)

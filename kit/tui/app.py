@@ -25,6 +25,8 @@ from kit.run.session import Session
 from kit.show.render.console import THEME
 from kit.store.store import Store
 from kit.tui import jobcontrol, settings
+from kit.tui._textual_hacks import send
+from kit.tui.bell import announcement
 from kit.tui.clipboard import copied
 from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
@@ -55,6 +57,7 @@ class KitApp(TypeAhead):
         Binding("ctrl+c", "quit_hint", "Quit", show=False, id="quit-hint"),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
         Binding("ctrl+z", "suspend_process", "To the shell", show=False, id="suspend"),
+        Binding("ctrl+l", "redraw", "Draw the terminal again", show=False, id="redraw"),
     ]
 
     def __init__(
@@ -104,6 +107,8 @@ class KitApp(TypeAhead):
             self.theme = asked.theme
         self.set_keymap(dict(asked.keys))
         self.theme_changed_signal.subscribe(self, self._keep_theme)
+        for signal_ in (self.app_suspend_signal, self.app_resume_signal):
+            signal_.subscribe(self, lambda _: self.sent.forget())
 
         with contextlib.suppress(
             NotImplementedError, RuntimeError
@@ -215,6 +220,16 @@ class KitApp(TypeAhead):
     async def _copied(self, text: str) -> None:
         message = await in_thread(lambda: copied(text))
         self.notify(message, title="copied", markup=False)
+
+    def announce(self, title: str, text: str) -> None:
+        """Ring the terminal's bell, and show a notification where it can; a setting forbids it."""
+        if self._settings.bell:
+            send(self, announcement(title, text, os.environ))
+
+    def action_redraw(self) -> None:
+        """Draw everything again: another program has written on the terminal."""
+        self.sent.forget()
+        self.screen.refresh()
 
     def action_quit_hint(self) -> None:
         """Ctrl+C is "copy" to some and "quit" to others: show which key quits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.text import Text
@@ -15,15 +15,23 @@ from kit.energy import names
 from kit.energy.picture import Band, Picture, Trace
 from kit.show.render.console import device_name, plain
 from kit.show.rounding import number
-from kit.tui import plotlines
-from kit.tui.live.cells import Canvas
+from kit.tui import lens, plotlines
+from kit.tui.live.cells import Canvas, Cell
 
 COLOURS = ("yellow", "bright_blue", "bright_green", "bright_magenta", "bright_cyan", "bright_red")
 _LEFT = 8
 _NARROW = 45
 _NAMED = 7  # lines from which one says what the axis counts
 _UNDER = 2  # lines below the axis then
-_SHORTEST_S = 0.2
+_KEPT = 12
+
+
+class _Drawing(NamedTuple):
+    """A drawing of ``picture``, whose identity is kept with it; ``left`` as of the plot."""
+
+    picture: Picture
+    rows: list[list[Cell]]
+    left: int
 
 
 class PowerPlot(Canvas):
@@ -41,6 +49,7 @@ class PowerPlot(Canvas):
         self._window: tuple[float, float] | None = None
         self._left = _LEFT  # columns of the numbers of watts
         self._built: object = None  # what the present drawing shows
+        self._kept: dict[object, _Drawing] = {}  # the latest drawings: to draw takes 30 ms
 
     @property
     def colours(self) -> int:
@@ -69,21 +78,13 @@ class PowerPlot(Canvas):
             first, last = self.picture.span
             self.cursor += columns * (end - begin) / max(self._columns - 1, 1)
             self.cursor = min(max(self.cursor, first), last)
-        over = min(0.0, self.cursor - begin) + max(0.0, self.cursor - end)
-        if over:
-            self._window = (begin + over, end + over)
+        if (moved := lens.followed((begin, end), self.cursor)) != (begin, end):
+            self._window = moved
         self._update()
 
     def zoom(self, step: int) -> None:
         """Look at half (1) or twice (-1) of it around the cursor, or at all of it (0)."""
-        (first, last), (begin, end) = self.picture.span, self.window
-        length = (end - begin) / 2.0**step
-        if step == 0 or length >= last - first:
-            self._window = None
-        elif length >= _SHORTEST_S:
-            middle = (begin + end) / 2 if self.cursor is None else self.cursor
-            start = min(max(middle - length / 2, first), last - length)
-            self._window = (start, start + length)
+        self._window = lens.zoomed(self.window, self.picture.span, step, self.cursor)
         self._update()
 
     def reading(self) -> Text:
@@ -110,12 +111,27 @@ class PowerPlot(Canvas):
     def _update(self) -> None:
         """Draw if something else is to be drawn; a cursor that moves draws nothing again."""
         key = (id(self.picture), self.window, self.size, self.colours)
-        if self.size.width <= _LEFT or not self.picture.traces:
+        if not self.picture.traces:
+            self._built = None
+            self.set_rows([])
+            return
+        if self.size.width <= _LEFT:
             return
         if self._built != key:
             self._built = key
-            self.build(self._fill)
+            self._draw(key)
         self.mark(self._column, below=1 + (_UNDER if self._is_named else 1))
+
+    def _draw(self, key: object) -> None:
+        """Draw, or take the drawing of ``key`` where it was kept."""
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            self.build(self._fill)
+            kept = _Drawing(self.picture, self.drawn, self._left)
+        self._kept[key] = kept
+        self.drawn, self._left = kept.rows, kept.left
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
 
     @property
     def _column(self) -> int | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from kit.show.render.console import plain
 from kit.show.runlist import Row
@@ -14,6 +14,7 @@ from kit.show.runsummary import RunSummary, read
 from kit.tui.power import PowerPlot
 from kit.tui.runsummary import RunSummaries, caveats, identity
 from kit.tui.screen import KitScreen
+from kit.tui.widgets.told import Told
 
 
 class RunPanel(VerticalScroll, can_focus=False):
@@ -31,9 +32,9 @@ class RunPanel(VerticalScroll, can_focus=False):
         return cast(KitScreen, self.screen)
 
     def compose(self) -> ComposeResult:
-        yield Static(id="home-identity", markup=False)
+        yield Told(id="home-identity")
         yield PowerPlot(id="home-power", ascii_only=self._screen.kit.ascii_only)
-        yield Static(id="home-caveats", markup=False)
+        yield Told(id="home-caveats")
 
     def show(self, row: Row | None, replays: tuple[str, ...]) -> None:
         """Show another run; ``replays`` are the runs that replay it."""
@@ -44,17 +45,20 @@ class RunPanel(VerticalScroll, can_focus=False):
         row = self._row
         self.border_title = str(plain(row.name or row.run[:12])) if row else ""
         summary = self._summaries.get(row.run) if row else None
-        self._draw(row, summary or RunSummary())
         readable = row and not row.in_flight and row.status != "broken"
-        if row and readable and summary is None and self.display:
+        coming = bool(readable and summary is None and self.display)
+        if self.display:
+            self._draw(row, summary or RunSummary(), coming)
+        if row and coming:
             self._look_at(row.run)
 
-    def _draw(self, row: Row | None, summary: RunSummary) -> None:
-        text = identity(row, summary, self._replays) if row else ""
-        self.query_one("#home-identity", Static).update(text)
-        self.query_one("#home-caveats", Static).update(caveats(summary))
+    def _draw(self, row: Row | None, summary: RunSummary, coming: bool) -> None:
+        """Show a summary; while it is ``coming``, the plot keeps its place and shows nothing."""
+        text = identity(row, summary, self._replays) if row else Text()
+        self.query_one("#home-identity", Told).tell(text)
+        self.query_one("#home-caveats", Told).tell(caveats(summary))
         plot = self.query_one(PowerPlot)
-        plot.display = bool(summary.picture.traces)
+        plot.display = bool(summary.picture.traces) or (coming and plot.display)
         if plot.picture is not summary.picture:
             plot.show(summary.picture)
 

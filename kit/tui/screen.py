@@ -11,14 +11,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.reactive import reactive
-from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
 from kit.show.render.console import GLYPHS, plain
-from kit.tui._textual_hacks import own_bindings
+from kit.tui._textual_hacks import FrugalScreen, own_bindings
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
 from kit.tui.threads import in_thread
@@ -54,7 +53,7 @@ class TopLine(Widget):
         return line
 
 
-class KitScreen(Screen[Any]):
+class KitScreen(FrugalScreen):
     """A screen of kit: subclass it, give `body`, set `crumbs`, `state` and `command`.
 
     Attributes:
@@ -84,10 +83,15 @@ class KitScreen(Screen[Any]):
         """The application."""
         return cast("KitApp", self.app)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = TopLine(id="top")
+        self._same_as = Static(id="command", markup=False)
+
     def compose(self) -> ComposeResult:
-        yield TopLine(id="top")
+        yield self.top
         yield from self.body()
-        yield Static(id="command", markup=False)
+        yield self._same_as
         yield Foot()
 
     def body(self) -> Iterable[Widget]:
@@ -95,23 +99,20 @@ class KitScreen(Screen[Any]):
         raise NotImplementedError
 
     def watch_crumbs(self, crumbs: str) -> None:
-        for line in self.query(TopLine):
-            line.crumbs = crumbs
+        self.top.crumbs = crumbs
 
     def watch_state(self, state: Text) -> None:
-        for line in self.query(TopLine):
-            line.state = state
+        if state != self.top.state:
+            self.top.state = state
 
     def watch_command(self, command: str) -> None:
-        for line in self.query("#command").results(Static):
+        if self.is_attached:
             hint = f" same as: {self.kit.command(command)}" if command else ""
-            line.update(plain(hint, "quiet"))
-            line.set_class(not command, "-empty")
+            self._same_as.update(plain(hint, "quiet"), layout=False)  # it is one line high
+            self._same_as.set_class(not command, "-empty")
 
     def on_mount(self) -> None:
-        """Show what was set before the widgets existed."""
-        self.watch_crumbs(self.crumbs)
-        self.watch_state(self.state)
+        """Show what was set before there was an application."""
         self.watch_command(self.command)
 
     @property

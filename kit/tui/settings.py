@@ -1,7 +1,8 @@
 """The person's settings of the UI: theme, ASCII, keys; a JSON file next to host.toml.
 
-``{"theme": "textual-light", "ascii": false, "keys": {"launch": "f9", "copy": "c"}}``; the names
-of keys are the bindings' ids, as the help of a screen shows them.
+``{"theme": "textual-light", "ascii": false, "bell": false, "keys": {"launch": "f9"}}``; the names
+of keys are the bindings' ids, as the help of a screen shows them. ``bell``: whether the terminal
+is told when a run ends that is watched; it is, unless that is false.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Settings(NamedTuple):
     ascii: bool | None = None
     keys: Mapping[str, str] = {}
     stores: tuple[str, ...] = ()
+    bell: bool = True
     fault: str = ""
 
 
@@ -54,12 +56,15 @@ def _taken(settings: Any) -> Settings:
     )
     if not isinstance(theme, str) or not isinstance(ascii_only, bool | None):
         raise ValueError('"theme" is a word and "ascii" true or false')
+    bell = settings.get("bell", True)
+    if not isinstance(bell, bool):
+        raise ValueError('"bell" is true or false')
     if not isinstance(keys, dict) or not all(isinstance(v, str) for v in keys.values()):
         raise ValueError('"keys" gives each binding its keys as one word')
     stores = settings.get("stores", [])
     if not isinstance(stores, list) or not all(isinstance(v, str) for v in stores):
         raise ValueError('"stores" lists folders')
-    return Settings(theme, ascii_only, keys, tuple(stores[:MOST_STORES]))
+    return Settings(theme, ascii_only, keys, tuple(stores[:MOST_STORES]), bell)
 
 
 def keep_theme(theme: str, path: Path | None = None) -> None:
@@ -92,6 +97,7 @@ def _keep(path: Path, settings: Settings) -> None:
     document |= {"theme": settings.theme} if settings.theme else {}
     document |= {"stores": list(settings.stores)} if settings.stores else {}
     document |= {} if settings.ascii is None else {"ascii": settings.ascii}
+    document |= {} if settings.bell else {"bell": False}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     scratch.write_bytes(jsonio.canonical(document) + b"\n")

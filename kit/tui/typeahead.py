@@ -15,22 +15,23 @@ from contextlib import suppress
 from typing import Any
 
 from textual import events
-from textual.app import App
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 from textual.worker import Worker
 
+from kit.tui._textual_hacks import FrugalApp
+
 # A key waits so long at most for what the one before it set off, s.
 LIMIT_S = 10.0
-# The group of workers that end with their screen, and for which no key waits.
+# Groups that begin so are of workers that end with their screen, and for which no key waits.
 ENDLESS = "endless"
 
 _Place = tuple[Screen[Any], Widget | None]
 
 
-class TypeAhead(App[None]):
+class TypeAhead(FrugalApp):
     """An application that hands out keys and pasted text one by one."""
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ class TypeAhead(App[None]):
         place = None
         while self._typed and place != self._place:
             place = self._place
-            for worker in {w for w in self.workers if w.group != ENDLESS} - before:
+            for worker in {w for w in self.workers if not w.group.startswith(ENDLESS)} - before:
                 while worker.is_running and not self._is_quitting:
                     await asyncio.sleep(0.01)
                     place = None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Select
+from textual.widgets import Input, OptionList
 
 from kit.core import resources
 from kit.core.errors import UsageError
@@ -23,7 +23,7 @@ from kit.tui.app import KitApp
 from kit.tui.form import pins, view
 from kit.tui.form.draft import Where
 from kit.tui.form.jsonview import JsonView
-from kit.tui.form.rows import Row
+from kit.tui.form.rows import Choice, Choices, Row
 from kit.tui.screens.spec import SpecScreen
 from tests.tui.conftest import SIZES, ScreenText, drawn
 
@@ -255,11 +255,10 @@ async def test_an_empty_spec_can_be_filled_in(store: Store) -> None:
 async def choose(pilot: Pilot[Any], value: str, *where: str | int) -> None:
     """Choose by keys: open the list, search for the word, take it."""
     screen = await focus(pilot, *where)
-    select = screen.focused
-    assert isinstance(select, Select)
+    assert isinstance(screen.focused, Choice)
     await pilot.press("enter")
-    options = [str(option) for _, option in select._options]
-    await pilot.press("home", *["down"] * options.index(json.dumps(value)), "enter")
+    words = [str(option.prompt) for option in screen.query_one(Choices).options]
+    await pilot.press("home", *["down"] * words.index(value), "enter")
     await settled(pilot)
 
 

@@ -191,6 +191,15 @@ class Engine:
             made = self._client.containers.create(config.image, **arguments(config))
         return Container(made, files)
 
+    def container_id(self, name: str) -> str:
+        """The id of a container, which stands in the control group of its processes.
+
+        Raises:
+            Missing: there is none with this name.
+        """
+        with engine_errors("find the container"):
+            return str(self._client.containers.get(name).id)
+
     # --- clearing up ------------------------------------------------------------------------
 
     def remove_run(self, run_id: str, launch: int) -> None:

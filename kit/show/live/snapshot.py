@@ -92,10 +92,14 @@ class RunSnapshot:
     reason: str = ""
 
     def where(self) -> str:
-        """``launch 0 (1 of 3)``: its number in the record, and how far the run is."""
+        """``2nd of 3 launches``: how far the run is; the record counts its launches from 0."""
         if not self.launches:
             return "run"
-        return f"launch {self.launch} ({self.launch + 1} of {self.launches})"
+        return (
+            "the launch"
+            if self.launches == 1
+            else f"{nth(self.launch)} of {self.launches} launches"
+        )
 
     def done(self) -> dict[StepKey, float]:
         """How long each finished step of the present launch took, s."""
@@ -112,6 +116,13 @@ class RunSnapshot:
             return None
         one = (begins[-1] - begins[0]) / (len(begins) - 1)
         return (begins[0] + one * self.launches) / SECOND_NS
+
+
+def nth(index: int) -> str:
+    """``1st`` for 0, ``2nd``, ``11th``: a place in an order that is counted from 0."""
+    place = index + 1
+    last = 0 if place % 100 in (11, 12, 13) else place % 10
+    return f"{place}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
 def scope_of(device: str) -> str:

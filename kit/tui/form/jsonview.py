@@ -17,7 +17,7 @@ from kit.tui.form import pretty
 from kit.tui.form.draft import Where
 
 _MARGIN = 6  # "! 123 "
-_WIDEST = 1000
+_WIDEST, _STEP = 1000, 64
 
 
 class JsonView(ScrollView, can_focus=True):
@@ -50,14 +50,23 @@ class JsonView(ScrollView, can_focus=True):
     def mark(self, problems: Mapping[Where, list[str]] | Iterable[Where]) -> None:
         """Mark the lines of these paths."""
         lines = (pretty.line_at(self._lines, where) for where in problems)
-        self._marked = {number for number in lines if number is not None}
-        self.refresh()
+        before, self._marked = self._marked, {number for number in lines if number is not None}
+        self._draw_again(before ^ self._marked)
 
     def point(self, where: Where) -> None:
         """Scroll to the line of ``where``, and highlight it."""
-        self._here = pretty.line_at(self._lines, where)
+        self._highlight(pretty.line_at(self._lines, where))
         self._follow()
-        self.refresh()
+
+    def _highlight(self, number: int | None) -> None:
+        before, self._here = self._here, number
+        if before != number:
+            self._draw_again(n for n in (before, number) if n is not None)
+
+    def _draw_again(self, numbers: Iterable[int]) -> None:
+        """Draw some lines: all of them would take longer than the form beside them."""
+        for number in numbers:
+            self.refresh_line(number)
 
     def on_resize(self) -> None:
         # Scrolling without space has no effect.
@@ -74,10 +83,17 @@ class JsonView(ScrollView, can_focus=True):
             self.post_message(self.Picked(self._lines[number].where))
 
     def _set(self, lines: list[pretty.JsonLine]) -> None:
-        self._lines, self._here = lines, None
+        before, self._lines = self._lines, lines
+        self._highlight(None)
         widest = max((len(line.text) for line in lines), default=0)
-        self.virtual_size = Size(min(widest, _WIDEST) + _MARGIN, len(lines))
-        self.refresh()
+        # In steps: another size is a layout of the whole screen, which no typed letter should be.
+        room = min(-(-widest // _STEP) * _STEP, _WIDEST)
+        self.virtual_size = Size(room + _MARGIN, len(lines))
+        if len(before) != len(lines):
+            self.refresh()
+            return
+        pairs = enumerate(zip(before, lines, strict=True))
+        self._draw_again(n for n, (old, new) in pairs if old.text != new.text)
 
     def render_line(self, y: int) -> Strip:
         left, top = self.scroll_offset

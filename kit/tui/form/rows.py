@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Select, Static
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from kit.show.render.console import plain
 from kit.tui.form import edits, values
@@ -103,6 +104,10 @@ class Row(Within):
     def on_click(self) -> None:
         self.control().focus()
 
+    def press(self) -> None:
+        """Report that the person pressed the row."""
+        self.post_message(self.Pressed(self))
+
     def heard(self) -> None:
         """Note that the draft has this row's edit."""
 
@@ -149,44 +154,6 @@ class TextRow(Row):
         self.screen.focus_next()
 
 
-class Choice(Select[str], inherit_bindings=False):
-    """A list to choose from; the arrow keys belong to the form until it is open."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "show_overlay", "Choose", show=False, id="form.choose")
-    ]
-
-
-class ChoiceRow(Row):
-    """One of several values, or a variant of an object."""
-
-    def __init__(self, field: Field) -> None:
-        super().__init__(field, labelled=True)
-        blank = field.kind == "choice" and not field.required
-        options = [(plain(label), value) for value, label in field.choices]
-        prompt = values.hint(field) if blank else "choose one"
-        self._select = Choice(options, prompt=prompt, compact=True, classes="value")
-
-    def control(self) -> Widget:
-        return self._select
-
-    def show(self, value: Any) -> None:
-        if self.field.kind == "variant":
-            wanted = edits.variant_of(self.field, value)
-        else:
-            wanted = None if value is ABSENT else json.dumps(value)
-        with self._select.prevent(Select.Changed):
-            self._select.value = Select.NULL if wanted is None else wanted
-
-    @on(Select.Changed)
-    def _chosen(self, event: Select.Changed) -> None:
-        event.stop()
-        value: Any = ABSENT if event.value is Select.NULL else str(event.value)
-        if self.field.kind == "choice" and value is not ABSENT:
-            value = json.loads(value)
-        self.post_message(self.Edited(self, value))
-
-
 class Pressable(Static, can_focus=True):
     """A line to press: by enter, space or the mouse."""
 
@@ -204,7 +171,7 @@ class Pressable(Static, can_focus=True):
         return self._can_go if action == "remove" else True
 
     def action_press(self) -> None:
-        self._row.post_message(Row.Pressed(self._row))
+        self._row.press()
 
     def action_fold(self) -> None:
         if self._row.field.is_heading and self._row.field.kind != "switch":
@@ -216,6 +183,101 @@ class Pressable(Static, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         event.stop()
         self.action_press()
+
+
+class Choice(Pressable):
+    """The chosen value, with an arrow at the right."""
+
+    def __init__(self, row: Row) -> None:
+        super().__init__(row)
+        self._shown = Text()
+
+    def tell(self, text: Text) -> None:
+        """Show a value."""
+        self._shown = text
+        self.refresh()
+
+    def render(self) -> Text:
+        room = max(0, self.size.width - 3)
+        text = self._shown.copy()
+        text.truncate(room, overflow="ellipsis", pad=True)
+        return text.append(" ▼ ", "quiet")
+
+
+class Choices(OptionList):
+    """A list over the form, which goes when it loses the focus; a letter finds its next word."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", show=False, id="form.leave-choices")
+    ]
+
+    def action_leave(self) -> None:
+        """Choose nothing."""
+        self.screen.set_focus(self.parent.control() if isinstance(self.parent, Row) else None)
+
+    def on_blur(self) -> None:
+        self.remove()
+
+    def on_key(self, event: events.Key) -> None:
+        """Go to the next word with the typed letter."""
+        if not event.is_printable or event.character in (None, " "):
+            return
+        event.stop()
+        words = [str(option.prompt).casefold() for option in self.options]
+        here = (self.highlighted or 0) + 1
+        for n in (*range(here, len(words)), *range(here)):
+            if words[n].startswith(str(event.character).casefold()):
+                self.highlighted = n
+                break
+
+
+class ChoiceRow(Row):
+    """One of several values, or a variant of an object.
+
+    A `Select` has eight widgets each; this has one, and a list while a person chooses.
+    """
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field, labelled=True)
+        blank = field.kind == "choice" and not field.required
+        self._prompt = values.hint(field) if blank else "choose one"
+        self._labels = dict(field.choices)
+        self._value: str | None = None
+        self._line = Choice(self)
+
+    def control(self) -> Widget:
+        return self._line
+
+    def show(self, value: Any) -> None:
+        if self.field.kind == "variant":
+            self._value = edits.variant_of(self.field, value)
+        else:
+            self._value = None if value is ABSENT else json.dumps(value)
+        label = self._labels.get(self._value or "")
+        self._line.tell(plain(self._prompt, "quiet") if label is None else plain(label))
+
+    def press(self) -> None:
+        """Show the list of choices."""
+        if self.query(Choices):
+            return
+        answers = [Option(plain(label)) for label in self._labels.values()]
+        choices = Choices(Option(plain(self._prompt, "quiet")), *answers, compact=True)
+        names = [None, *self._labels]
+        choices.highlighted = names.index(self._value) if self._value in names else 0
+        self.mount(choices)
+        choices.focus()
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._line.focus()
+        name = [None, *self._labels][event.option_index]
+        if name == self._value:
+            return
+        value: Any = ABSENT if name is None else name
+        if self.field.kind == "choice" and name is not None:
+            value = json.loads(name)
+        self.post_message(self.Edited(self, value))
 
 
 class PressRow(Row):

@@ -9,7 +9,7 @@ from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 
 from kit.tui.form import edits
 from kit.tui.form.draft import ABSENT, Draft, Where
@@ -61,13 +61,18 @@ class Sheet(VerticalScroll, can_focus=False):
         """Hold another draft, which the next `sync` shows."""
         self._draft = draft
 
-    def sync(self) -> None:
-        """Show the present draft: add and remove rows, update the others."""
+    def sync(self) -> list[AwaitMount]:
+        """Show the present draft: add and remove rows, update the others.
+
+        Returns:
+            What to wait for until the new rows are there.
+        """
         wanted = fields(self._draft.document, self._open.__contains__)
         with self.app.batch_update():
-            self._arrange(wanted)
+            coming = self._arrange(wanted)
             for field, row in self._rows.items():
                 self._show(field, row)
+        return coming
 
     def show_problems(self, problems: Mapping[Where, list[str]]) -> None:
         """Show problems at their fields, by path."""
@@ -75,8 +80,9 @@ class Sheet(VerticalScroll, can_focus=False):
         for field, row in self._rows.items():
             self._show(field, row)
 
-    def _arrange(self, wanted: list[Field]) -> None:
+    def _arrange(self, wanted: list[Field]) -> list[AwaitMount]:
         """Remove unneeded rows, and insert new ones in their places."""
+        coming: list[AwaitMount] = []
         fields = set(wanted)
         for field in [shown for shown in self._rows if shown not in fields]:
             self._rows.pop(field).remove()
@@ -89,13 +95,14 @@ class Sheet(VerticalScroll, can_focus=False):
                 batch.append(rows[field])
                 continue
             if batch:
-                self.mount(*batch, before=row)
+                coming.append(self.mount(*batch, before=row))
                 batch = []
             rows[field] = row
             row.field = field
         if batch:
-            self.mount(*batch)
+            coming.append(self.mount(*batch))
         self._rows = rows
+        return coming
 
     def _show(self, field: Field, row: Row) -> None:
         problems, is_open = self._problems_of(field), field.where in self._open

@@ -12,6 +12,7 @@ from textual.widgets import Input, RichLog
 from kit.show.live import eventwords
 from kit.show.live.eventwords import LogLine
 from kit.show.live.follow import Over
+from kit.show.live.snapshot import nth
 from kit.show.live.trace import Point
 from kit.show.render.console import plain
 from kit.tui.live.cells import TextBlock
@@ -175,5 +176,6 @@ def what_is_lost(launch: int, launches: int) -> str:
     """What stopping now would lose, as text."""
     if not launches:
         return "It has not begun: nothing is lost and nothing is sealed."
-    cut = f"Launch {launch + 1} of {launches} is cut off"
+    which = "The launch" if launches == 1 else f"The {nth(launch)} of {launches} launches"
+    cut = f"{which} is cut off"
     return f"{cut}; the records until then are sealed as aborted."

@@ -18,7 +18,7 @@ from kit.energy import names
 from kit.show.live.snapshot import SECOND_NS, SILENT_NS, Device
 from kit.show.live.trace import Point, columns, joined
 from kit.show.render.console import device_name, plain
-from kit.tui import plotlines
+from kit.tui import lens, plotlines
 from kit.tui.live.cells import Canvas, TextBlock
 from kit.tui.live.tiles import watts
 from kit.tui.live.words import View, elapsed
@@ -56,7 +56,9 @@ class PlotPanel(Vertical, can_focus=True):
         self.colours = len(COLOURS)  # 0 if the terminal shows none
         self._told_apart = self.colours
         self._shown: tuple[Shown, Size] | None = None
+        self._whole_s = 1.0
         self.cursor: float | None = None  # s since the run began
+        self.close: lens.Span | None = None  # what is looked at closely, s since the run began
 
     def compose(self) -> ComposeResult:
         yield TextBlock(id="legend")
@@ -64,21 +66,29 @@ class PlotPanel(Vertical, can_focus=True):
         yield TextBlock(id="names")
 
     def show(self, view: View, window_s: int) -> None:
-        """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed."""
+        """Draw ``view`` over the last ``window_s`` seconds (0: the whole run), if it changed.
+
+        What a person looks at closely, around the cursor, stays in view instead.
+        """
         plot = self.query_one("#power", Canvas)
         looked_at = f"last {elapsed(window_s * SECOND_NS)}" if window_s else "whole run"
+        over = span(view.now, window_s)
+        if self.close:
+            over = round(self.close[0] * SECOND_NS), round(self.close[1] * SECOND_NS)
+            looked_at = f"{self.close[1] - self.close[0]:.3g} s of the run"
         since = "measuring" if zero_of(view) else "the run"
         if (title := f"power, W · {looked_at}, s since {since} began") != self.border_title:
             self.border_title = title  # drawing the frame again draws its whole content
         # A single line needs no character of its own, whatever its number.
+        self._whole_s = span(view.now, 0)[1] / SECOND_NS
         self._told_apart = len(plotlines.MARKERS) if self.colours and view.device else self.colours
         line = self.query_one("#legend", TextBlock)
         width = max(8, plot.size.width - _AXIS)
-        shown = shown_of(view, window_s, width)
+        shown = shown_of(view, over, width)
         line.set_text(
             legend(view, line.content_size.width, self._told_apart)
             if self.cursor is None
-            else reading(view, self.cursor, window_s, width, self._told_apart)
+            else reading(view, self.cursor, over, width, self._told_apart)
         )
         if (shown, plot.size) != self._shown and plot.size.width > _AXIS:
             self._shown = (shown, plot.size)
@@ -96,7 +106,18 @@ class PlotPanel(Vertical, can_focus=True):
             self.cursor = (shown.t0 + shown.t1) / 2
         else:
             self.cursor += columns * (shown.t1 - shown.t0) / max(size.width - _AXIS - 1, 1)
-        self.cursor = min(max(self.cursor, shown.t0), shown.t1)
+        if self.close:
+            self.cursor = max(self.cursor, 0.0)
+            self.close = lens.followed(self.close, self.cursor)
+        else:
+            self.cursor = min(max(self.cursor, shown.t0), shown.t1)
+
+    def zoom(self, step: int) -> None:
+        """Look at half (1) or twice (-1) of what is shown, around the cursor."""
+        if self._shown:
+            shown, _ = self._shown
+            whole = (0.0, self._whole_s)
+            self.close = lens.zoomed((shown.t0, shown.t1), whole, step, self.cursor)
 
     def _mark(self, plot: Canvas, shown: Shown) -> None:
         """The plot, with the cursor where it is in view."""
@@ -159,11 +180,16 @@ def legend(view: View, width: int, colours: int) -> Text:
     return plotlines.folded([short[n] for n in order], width) or short[0]
 
 
-def reading(view: View, at: float, window_s: int, width: int, colours: int) -> Text:
-    """``12 s  ■ gpu0 412 W``: time and watts of each line at ``at`` (s since the run began)."""
-    t0, t1 = span(view.now, window_s)
+def reading(view: View, at: float, over: tuple[int, int], width: int, colours: int) -> Text:
+    """``12 s  ■ gpu0 412 W``: time and watts of each line at ``at`` (s since the run began).
+
+    Args:
+        over: begin and end of what is drawn, ns.
+    """
+    t0, t1 = over
     column = round((at - t0 / SECOND_NS) / ((t1 - t0) / SECOND_NS) * (width - 1))
-    lines, parts = places(view), [Text(f"{at - zero_of(view):.0f} s", "name")]
+    decimals = max(0, min(3, -math.floor(math.log10((t1 - t0) / SECOND_NS / width))))
+    lines, parts = places(view), [Text(f"{at - zero_of(view):.{decimals}f} s", "name")]
     for device in drawn(view):
         points = columns(view.snapshot.power[device.name], t0, t1, width)
         point = points[column] if 0 <= column < len(points) else None
@@ -194,9 +220,9 @@ def drawn(view: View) -> list[Device]:
 # --- what is to be drawn ------------------------------------------------------------------------
 
 
-def shown_of(view: View, window_s: int, width: int) -> Shown:
-    """The view in ``width`` columns over the last ``window_s`` seconds, 0 for the whole run."""
-    t0, t1 = span(view.now, window_s)
+def shown_of(view: View, over: tuple[int, int], width: int) -> Shown:
+    """The view in ``width`` columns between two times (ns)."""
+    t0, t1 = over
     at = places(view)
     series = [
         (at[d.name], columns(view.snapshot.power[d.name], t0, t1, width)) for d in drawn(view)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual.binding import ActiveBinding, Binding, BindingType
@@ -13,17 +15,21 @@ from textual.widget import Widget
 from textual.widgets import RichLog, Static
 
 from kit.show.live.follow import Over
+from kit.show.live.occupants import Seen
 from kit.show.live.snapshot import RunSnapshot
+from kit.show.render.launches import outcome
 from kit.tui.live.cells import TextBlock
+from kit.tui.live.gpus import GpuGrid
 from kit.tui.live.panels import Courses, LogPanel, Tiles, banner
 from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
-from kit.tui.screen import KitScreen, TopLine, badge
+from kit.tui.screen import KitScreen, badge
+from kit.tui.widgets.told import Told
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
-KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "cursor", "device", "zoom", "copy")
+KEYS = (*_FIRST, "freeze", "mark", "log", "window-less", "cursor", "device", "gpus", "zoom", "copy")
 
 
 class RunScreenBase(KitScreen):
@@ -35,17 +41,18 @@ class RunScreenBase(KitScreen):
 
     AUTO_FOCUS = "#plot"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "window(-1)", "Window", key_display="+/-", id="window-less"),
-        Binding("minus", "window(1)", "Longer window", show=False, id="window-more"),
+        Binding("plus,equals_sign", "closer(1)", "Zoom", key_display="+/-", id="window-less"),
+        Binding("minus", "closer(-1)", "Zoom out", show=False, id="window-more"),
         Binding("left", "cursor(-1)", "Cursor", key_display="left/right", id="cursor"),
         Binding("right", "cursor(1)", "Cursor on", show=False, id="cursor-on"),
         Binding("shift+left", "cursor(-10)", "Cursor far back", show=False, id="cursor-back-10"),
         Binding("shift+right", "cursor(10)", "Cursor far on", show=False, id="cursor-on-10"),
         Binding("0", "whole", "Whole run", show=False, id="window-whole"),
         Binding("g", "device", "Device", id="device"),
+        Binding("G", "gpus", "GPUs", id="gpus"),
         Binding("l", "log", "Log", id="log"),
         Binding("slash", "filter", "Filter the log", show=False, id="filter"),
-        Binding("z", "zoom", "Zoom", id="zoom"),
+        Binding("z", "zoom", "Plot alone", id="zoom"),
         Binding("enter", "open", "Open", id="open"),
         Binding("v", "verify", "Verify", id="verify"),
     ]
@@ -58,13 +65,19 @@ class RunScreenBase(KitScreen):
         self._window, self._device = 0, ""
         self.frozen: View | None = None
         self._banner = Text()
+        self.occupants: Mapping[str, Seen] = {}  # by GPU, while someone looks at them
+        self.occupants_missing = ""
 
     def body(self) -> Iterable[Widget]:
         yield TextBlock(id="path")
         yield Tiles(id="tiles")
         yield TextBlock(id="figures")
         yield VerticalScroll(Static(id="banner", markup=False), id="banner-box")
+        yield VerticalScroll(Told(id="result"), id="result-box", classes="panel")
         yield PlotPanel(id="plot")
+        grid = GpuGrid(id="gpus", classes="panel")
+        grid.border_title = "GPUs"
+        yield grid
         with Horizontal(id="below"):
             courses = Courses(id="courses", classes="panel")
             courses.border_title = "temperature, clock"
@@ -128,6 +141,9 @@ class RunScreenBase(KitScreen):
             )
         if self.query_one(PlotPanel).display:
             self.query_one(PlotPanel).show(view, WINDOWS[self._window])
+        if self.has_class("-gpus"):
+            why_not = self.occupants_missing
+            self.query_one(GpuGrid).show(view, self.occupants, why_not, ascii_only=ascii_only)
         if self.query_one("#below").display:
             self.query_one(Courses).show(view, WINDOWS[self._window], ascii_only=ascii_only)
             self.query_one(LogPanel).show(view.snapshot.log)
@@ -138,7 +154,7 @@ class RunScreenBase(KitScreen):
         if title != self.state:
             # As a reactive it would draw the whole screen again, twice a second.
             self.set_reactive(KitScreen.state, title)
-            self.query_one(TopLine).state = title
+            self.top.state = title
 
     def _draw_banner(self, over: Over) -> None:
         snapshot, room = self.snapshot, max(3, self.size.height - 9)
@@ -157,13 +173,28 @@ class RunScreenBase(KitScreen):
         elif over.kind == "dead":
             self.command = "kit recover"
             self.query_one("#banner-box").focus()
+        if over.kind == "sealed" and over.run:
+            self._read_result(over.run)
         self.refresh_bindings()
         self.call_after_refresh(self.draw)
+
+    def _read_result(self, run: Path) -> None:
+        """Show what was sealed, of all launches, in place of the last figures of the last one."""
+
+        def show(result: RenderableType) -> None:
+            if self.over:
+                box = self.query_one("#result-box")
+                box.border_title = "result of all launches, as sealed"
+                self.add_class("-told")
+                self.query_one("#result", Told).tell(result)
+                self.call_after_refresh(self.draw)
+
+        self.fetch(lambda: outcome(run), show, group="result")
 
     def hide_over(self) -> None:
         """Hide the banner: a recording went back."""
         if self.over:
-            self.remove_class("-over", f"-{self.over.kind}")
+            self.remove_class("-over", "-told", f"-{self.over.kind}")
             self.over = None
             self.refresh_bindings()
 
@@ -175,15 +206,21 @@ class RunScreenBase(KitScreen):
             return bool(self.over and self.over.run)
         return super().check_action(action, parameters)
 
-    def action_window(self, step: int) -> None:
-        """Show more or less of the run: all of it, 10 min, 2 min, 30 s."""
-        at = self._window - step
+    def action_closer(self, step: int) -> None:
+        """Look at less or more of the run: around the cursor, or its last 10 min, 2 min, 30 s."""
+        plot = self.query_one(PlotPanel)
+        if plot.cursor is not None:
+            plot.zoom(step)
+            self.draw()
+            return
+        at = self._window + step
         self._window = min(max(at, 0), len(WINDOWS) - 1)
         self.draw()
 
     def action_whole(self) -> None:
         """Show the whole run, without a cursor."""
-        self._window, self.query_one(PlotPanel).cursor = 0, None
+        plot = self.query_one(PlotPanel)
+        self._window, plot.cursor, plot.close = 0, None, None
         self.draw()
 
     def action_cursor(self, columns: int) -> None:
@@ -197,6 +234,11 @@ class RunScreenBase(KitScreen):
         at = names.index(self._device) if self._device in names else 0
         self._device = names[(at + 1) % len(names)]
         self.draw()
+
+    def action_gpus(self) -> None:
+        """The GPUs and who uses them in place of the plot; or the plot again."""
+        self.toggle_class("-gpus")
+        self.call_after_refresh(self.draw)
 
     def action_log(self) -> None:
         """Show the log if it is hidden, and focus it; or go back."""

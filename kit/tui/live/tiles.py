@@ -18,6 +18,7 @@ from kit.tui.live.words import View, present
 
 _ESTIMATED = "estimated"
 _EFFICIENCY = ENERGY_PER["output_token"].short
+_BEFORE = ("–", "measured block", "quiet", "not begun")  # a tile's lines until then
 _WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, if only few fit
 # Idle clocks are no limit: they are shown as a word.
 _HARMLESS = {"idle", "application clocks", "display clocks"}
@@ -49,7 +50,7 @@ def _power(view: View) -> Tile:
     silent = _silence(view)
     sums = [s for s in SCOPES if any(d.watts is not None for d in view.of(s))]
     if not sums:
-        return Tile("power", "–", silent or "no data yet", "bad" if silent else "quiet")
+        return Tile("power", "–", silent or "no reading yet", "bad" if silent else "quiet")
     first, *others = sums
     main = _total(view, first, watts)
     if len(view.of(first)) > 1:
@@ -101,7 +102,7 @@ def _energy(view: View) -> Tile:
     measured = [e for e in shown if e.joules is not None]
     if not measured:
         shows_reason = view.snapshot.energy_s > 1 and (view.device or any(e.reason for e in shown))
-        return Tile("energy", "–", "no sum to show" if shows_reason else "not begun")
+        return Tile("energy", "–", "no meter's sum") if shows_reason else Tile("energy", *_BEFORE)
     first, others = measured[0], [e for e in measured[1:] if e.status == "measured"]
     estimate = first.status == "estimated"
     main = joules(first) if estimate else f"{joules(first)} {_whose(view, first.scope)}"
@@ -137,7 +138,7 @@ def _doubt(value: EnergyValue) -> str:
 def _temperature(view: View) -> Tile:
     core, memory = _of(view.devices, "temperature"), _of(view.devices, "memory_temperature")
     if not core:
-        return Tile("temperature", "–", "unknown")
+        return Tile("temperature", "–", "no sensor", more="is read")
     sub = f"memory {_range(memory, '°C')}" if memory else ""
     return Tile("temperature", _range(core, "°C"), sub)
 
@@ -155,22 +156,32 @@ def _range(values: Sequence[float], unit: str) -> str:
 def _clocks(view: View) -> Tile:
     clocks = _of(view.devices, "sm_clock")
     if not clocks:
-        return Tile("clocks", "–", "unknown")
+        return Tile("clocks", "–", "no GPU clock", more="is read")
     main = _range(clocks, "MHz")
-    mask = 0
-    for device in view.devices:
-        mask |= int(device.state.get("event_reasons", 0))
-    reasons = event_reasons(mask)
+    reasons = _reasons(view.devices)
     level = "quiet" if set(reasons) <= _HARMLESS else "doubt"
     used = _of(view.devices, "memory_used")
     more = f"{short_memory(int(used[-1]))} used" if used else ""
     return Tile("clocks", main, ", ".join(reasons) or "not limited", level, more)
 
 
+def _reasons(devices: Iterable[Device]) -> Sequence[str]:
+    """Why their clocks are not higher, in words."""
+    mask = 0
+    for device in devices:
+        mask |= int(device.state.get("event_reasons", 0))
+    return event_reasons(mask)
+
+
+def throttled(device: Device) -> str:
+    """``power cap``: what holds a device's clocks down; empty if nothing does."""
+    return ", ".join(reason for reason in _reasons([device]) if reason not in _HARMLESS)
+
+
 def _throughput(view: View) -> Tile:
     progress = view.snapshot.progress
     if not progress.total:
-        return Tile("throughput", "–", "not begun")
+        return Tile("throughput", "–", "no request yet")
     done = f"{progress.done}/{progress.total} done"
     if progress.requests_s is None:
         return Tile("throughput", "–", done)
@@ -183,10 +194,13 @@ def _throughput(view: View) -> Tile:
 def _efficiency(view: View) -> Tile:
     progress = view.snapshot.progress
     if progress.joules_token is None:
-        why = "not counted" if progress.done and progress.tokens is None else "not begun"
-        return Tile(_EFFICIENCY, "–", why)
+        if not progress.done or progress.stage != "measured":
+            return Tile(_EFFICIENCY, *_BEFORE)
+        why = "tokens" if progress.tokens is None else "energy"
+        return Tile(_EFFICIENCY, "–", why, more="not counted")
     shown = f"{number(progress.joules_token)} J/tok"
-    return Tile(_EFFICIENCY, shown, _shared(view, progress.joules_scope), more="so far")
+    more = f"of launch {view.snapshot.launch}" if view.snapshot.status else "so far"
+    return Tile(_EFFICIENCY, shown, _shared(view, progress.joules_scope), more=more)
 
 
 def _shared(view: View, scope: str) -> str:

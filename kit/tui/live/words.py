@@ -10,7 +10,7 @@ from kit.energy import names
 from kit.record.phases import BLOCKS
 from kit.show.live.eventwords import LogLine
 from kit.show.live.snapshot import SECOND_NS, Device, RunSnapshot
-from kit.show.render.console import plain, short_time
+from kit.show.render.console import count, plain, short_time
 
 _DETAILS = ("times bar rule", "times rule", "bar rule", "rule")
 _STYLES = {"warn": "doubt", "fail": "bad", "mark": "fix"}
@@ -47,15 +47,24 @@ def elapsed(ns: float) -> str:
 
 
 def where(view: View) -> str:
-    """``launch 1 (2 of 3) · 3:06 of about 6:30``; empty before the first event."""
+    """``2nd of 3 launches · 3:06 of about 6:30``; empty before the first event."""
     snapshot = view.snapshot
-    parts = [snapshot.where()] if snapshot.launches else []
     if not snapshot.events:
         return ""
+    parts = [_which(snapshot)] if snapshot.launches else []
     about = snapshot.expected_s()
     total = f" of about {elapsed(about * SECOND_NS)}" if about and not snapshot.status else ""
     parts.append(elapsed(view.now) + total)
     return " · ".join(parts)
+
+
+def _which(snapshot: RunSnapshot) -> str:
+    """The present launch; at the end, how many there were."""
+    if not snapshot.status:
+        return snapshot.where()
+    ended = snapshot.launch + 1
+    some = "" if ended == snapshot.launches else f" of {snapshot.launches}"
+    return count(ended, "launch", "es") if not some else f"{ended}{some} launches"
 
 
 def path(view: View, width: int, *, ascii_only: bool) -> Text:

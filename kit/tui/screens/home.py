@@ -184,7 +184,7 @@ class HomeScreen(KitScreen):
         if current and current.note:
             parts.append(current.note)
         foot = self.query_one("#home-foot", Static)
-        foot.update(plain(" · ".join(parts), "quiet"))
+        foot.update(plain(" · ".join(parts), "quiet"), layout=False)  # it is one line high
 
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:

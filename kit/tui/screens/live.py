@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,7 +13,9 @@ from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from kit.core.errors import KitError
+from kit.run.launch import container_name
 from kit.show.live.follow import Follower, Over, RunUpdate
+from kit.show.live.occupants import MeterUnavailable, Occupants, Seen, why_not
 from kit.show.live.snapshot import SECOND_NS
 from kit.tui.dialogs import AskLine, YesNo
 from kit.tui.live.panels import what_is_lost
@@ -25,6 +27,8 @@ from kit.tui.typeahead import ENDLESS
 __all__ = ("LiveScreen", "RecordingScreen")
 
 _CANCEL_S = 0.1
+_WATCH_S = 2.0
+WATCHING = f"{ENDLESS}: GPUs"
 
 
 class LiveScreen(RunScreenBase):
@@ -50,6 +54,13 @@ class LiveScreen(RunScreenBase):
             super().__init__()
             self.update = update
 
+    class Watched(Message):
+        """Who uses the GPUs now, or why nobody is listed."""
+
+        def __init__(self, seen: Mapping[str, Seen], why_not: str = "") -> None:
+            super().__init__()
+            self.seen, self.why_not = seen, why_not
+
     class Ended(Message):
         """The thread is done."""
 
@@ -63,7 +74,7 @@ class LiveScreen(RunScreenBase):
         super().__init__(clock)
         self.run_id, self._poll_s = run_id, poll_s
         self.crumbs, self.command = f"Live › {run_id}", f"kit attach {run_id}"
-        self._heard = clock()
+        self._heard, self._went_on = clock(), False
         self._broken, self._waiting = 0, ""
         self._follower: Follower | None = None
 
@@ -80,6 +91,7 @@ class LiveScreen(RunScreenBase):
         while not worker.is_cancelled and over is None:
             over = self._step(follower)
             if over is None:
+                self._went_on = True
                 self._rest(worker)
         if over and not worker.is_cancelled:
             self.post_message(self.Ended(over))
@@ -92,8 +104,40 @@ class LiveScreen(RunScreenBase):
         except Exception as bug:  # a bug must not end the UI, and is shown
             return Over("unknown", f"a bug in kit: {type(bug).__name__}: {bug}")
 
-    def _rest(self, worker: Worker[None]) -> None:
-        end = time.monotonic() + self._poll_s
+    @work(thread=True, exclusive=True, group=WATCHING, exit_on_error=False)
+    def _watch_gpus(self) -> None:
+        """Ask the driver who uses the GPUs, seldom, and only while someone looks."""
+        worker = get_current_worker()
+        try:
+            occupants = Occupants()
+        except MeterUnavailable as error:
+            self.post_message(self.Watched({}, why_not(error)))
+            return
+        try:
+            while not worker.is_cancelled and self.has_class("-gpus") and not self.over:
+                self.post_message(self.Watched(occupants.read(self._container())))
+                self._rest(worker, _WATCH_S)
+        finally:
+            occupants.close()
+
+    def _container(self) -> str:
+        """The run's container, while there is one."""
+        step = self.snapshot.step
+        if step is None or step.phase == "idle":
+            return ""
+        return container_name(self.run_id, self.snapshot.launch)
+
+    def on_live_screen_watched(self, message: LiveScreen.Watched) -> None:
+        message.stop()
+        self.occupants, self.occupants_missing = message.seen, message.why_not
+
+    def action_gpus(self) -> None:
+        super().action_gpus()
+        if self.has_class("-gpus") and not self.over:
+            self._watch_gpus()
+
+    def _rest(self, worker: Worker[None], seconds: float | None = None) -> None:
+        end = time.monotonic() + (self._poll_s if seconds is None else seconds)
         while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
             time.sleep(min(_CANCEL_S, left))
 
@@ -112,6 +156,9 @@ class LiveScreen(RunScreenBase):
     def on_live_screen_ended(self, message: LiveScreen.Ended) -> None:
         message.stop()
         self.show_over(message.over)
+        if self._went_on:  # not of one that had ended before
+            status = self.snapshot.status or message.over.kind
+            self.kit.announce("kit", f"run {self.run_id}: {status}")
 
     def _show_broken(self, broken: tuple[int, ...]) -> None:
         if len(broken) > self._broken:

@@ -76,7 +76,14 @@ class SpecScreen(DraftScreen):
         self._begin()
 
     def _begin(self) -> None:
-        self._redraw()
+        self.call_later(self._fill)
+
+    async def _fill(self) -> None:
+        """Show the form once all of it is there: each part by itself would be a layout."""
+        with self.app.batch_update():
+            for coming in self._sheet.sync():
+                await coming
+            self._show()
         self.call_after_refresh(self._focus_first)
 
     # --- the text as a whole ----------------------------------------------------------------
