@@ -80,7 +80,8 @@ $(UV): | install
 	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -qq uv
 
 lock: $(UV) ## resolve every requirement file anew
-	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-core.lock pyproject.toml
+	$(COMPILE) --output-file requirements.lock --extra all pyproject.toml
 	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
 	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in

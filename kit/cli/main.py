@@ -15,6 +15,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
+from kit.core import extras
 from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, KitError, UsageError
 
 _HELP = (
@@ -161,6 +162,10 @@ def dispatch(argv: Sequence[str]) -> int:
         return EXIT_USAGE  # cyclopts has printed what was wrong
     except KitError as error:
         return _complain(error)
+    except ModuleNotFoundError as error:
+        if lacking := extras.missing(error):
+            return _complain(lacking)
+        raise
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `kit ls | head`: the reader has closed the pipe
