@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITES = {"bookworm": "Python 3.11", "trixie": "Python 3.13"}
 PACKAGES = "ca-certificates,python3,python3-venv,debian-archive-keyring"
 CLONE = ["kit", "images", "specs", "scripts", "pyproject.toml", "README.md", "LICENSE"]
-CLONE += ["requirements-dev.lock"]
+CLONE += ["requirements-dev.lock", "kit-energy.cdx.json", "share"]
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 BUILD = """
 import sys

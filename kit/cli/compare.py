@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Runs, find_run, print_json, say
+from kit.cli.common import Json, Run, Runs, find_run, print_json, say
 from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.show import render
@@ -31,8 +31,8 @@ By = Annotated[
 
 
 def compare(
-    original: str,
-    *new: str,
+    original: Run,
+    *new: Run,
     by: By = (),
     runs: Runs = None,
     format: Format = "table",

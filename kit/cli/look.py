@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Runs, find_run, print_json, say, store_of
+from kit.cli.common import Json, Run, Runs, find_run, print_json, say, store_of
 from kit.core import jsonio, onestep
 from kit.core.errors import UsageError
 from kit.judge import admission
@@ -32,7 +32,7 @@ _FIGURES = (
 )
 
 
-def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
+def show(run: Run, *, runs: Runs = None, json: Json = False) -> None:
     """Show one run: what it was, what it measured, what to know before believing it.
 
     Args:
@@ -49,12 +49,12 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
 
 
 def report(
-    run: str,
+    run: Run,
     *,
     runs: Runs = None,
     format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
     out: Annotated[Path | None, Parameter(help="The file to write; - is stdout.")] = None,
-    against: str = "",
+    against: Run = "",
     figures: Annotated[Path | None, Parameter(help=_FIGURES)] = None,
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -103,7 +103,7 @@ def _write_figures(run: Path, folder: Path, *, force: bool) -> None:
 
 
 def verify(
-    run: str = "",
+    run: Run = "",
     *,
     store: Annotated[bool, Parameter(negative="")] = False,
     runs: Runs = None,

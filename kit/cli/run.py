@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import Parameter
 
 from kit.cli import progress
-from kit.cli.common import Json, Runs, Yes, confirmed, find_run, print_json, say, store_of
+from kit.cli.common import Json, Run, Runs, Yes, confirmed, find_run, print_json, say, store_of
 from kit.core.errors import Interrupted, KitError, UsageError
 from kit.judge import admission
 from kit.judge import replay as replaying
@@ -148,7 +148,7 @@ def _on_a_terminal() -> bool:
 
 
 def replay(
-    run: str,
+    run: Run,
     *,
     runs: Runs = None,
     yes: Yes = False,

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit.cli.common import Runs, find_run, say, store_of
+from kit.cli.common import Run, Runs, find_run, say, store_of
 from kit.store import seal
 from kit.store.store import Store
 
 
 def export(
-    run: str,
+    run: Run,
     out: Path = Path(),
     *,
     runs: Runs = None,
@@ -44,7 +44,7 @@ def import_(file: Path, *, runs: Runs = None) -> None:
     sys.stdout.write(f"{seal.import_(file, store_of(runs))}\n")
 
 
-def recompute(run: str, *, runs: Runs = None) -> None:
+def recompute(run: Run, *, runs: Runs = None) -> None:
     """Seal a run's records again with results by this kit's formulas; prints its folder.
 
     Args:
