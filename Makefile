@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench lock derived dist clean
+.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench lock docs derived dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -89,6 +89,9 @@ lock: $(UV) ## resolve every requirement file anew
 	$(PY) scripts/sbom.py
 	@echo "now: kit images lock NAME, for each image whose requirements changed"
 
+docs: install ## the documents as a site, in site/; it needs no network, to build or to read
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
 derived: install ## write what follows from other files: man page, completions, docs/commands.md, SBOM
 	$(PY) scripts/manual.py
 	$(PY) scripts/sbom.py
@@ -97,4 +100,4 @@ dist: install ## the wheel and the sdist; the same bytes from the same commit
 	$(PY) -m build --no-isolation --outdir dist .
 
 clean: ## remove the environment and what tools cached (kit's own cache and runs stay)
-	rm -rf .venv dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

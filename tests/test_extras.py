@@ -48,11 +48,11 @@ def test_the_table_names_what_the_extra_brings(extra: str) -> None:
 
 def test_every_extra_is_known_and_all_has_each() -> None:
     assert PROJECT["name"] == extras.DISTRIBUTION
-    assert set(EXTRAS) == {"run", "tui", "report", "study", "all", "dev"}
+    assert set(EXTRAS) == {"run", "tui", "report", "study", "all", "docs", "dev"}
     (everything,) = EXTRAS["all"]
     inside = set(re.findall(r"[a-z]+", everything.partition("[")[2]))
-    assert inside == set(extras.BROUGHT_BY.values()) == set(EXTRAS) - {"all", "dev"}
-    assert f"{extras.DISTRIBUTION}[all]" in EXTRAS["dev"]
+    assert inside == set(extras.BROUGHT_BY.values()) == set(EXTRAS) - {"all", "docs", "dev"}
+    assert f"{extras.DISTRIBUTION}[all,docs]" in EXTRAS["dev"]
 
 
 def imported() -> Iterator[tuple[str, str]]:
