@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench pictures lock dist clean
+.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench pictures lock docs derived dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -83,15 +83,24 @@ $(UV): | install
 	@$(PY) -m venv .cache/uv && .cache/uv/bin/pip install -qq uv
 
 lock: $(UV) ## resolve every requirement file anew
-	$(COMPILE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-core.lock pyproject.toml
+	$(COMPILE) --output-file requirements.lock --extra all pyproject.toml
 	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
 	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/build.lock images/llama-cpp-python/build.in
+	$(PY) scripts/sbom.py
 	@echo "now: kit images lock NAME, for each image whose requirements changed"
 
-dist: install ## the wheel, with recipes and example specs inside
-	$(PY) -m build --wheel --no-isolation --outdir dist .
+docs: install ## the documents as a site, in site/; it needs no network, to build or to read
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+
+derived: install ## write what follows from other files: man page, completions, docs/commands.md, SBOM
+	$(PY) scripts/manual.py
+	$(PY) scripts/sbom.py
+
+dist: install ## the wheel and the sdist; the same bytes from the same commit
+	$(PY) -m build --no-isolation --outdir dist .
 
 clean: ## remove the environment and what tools cached (kit's own cache and runs stay)
-	rm -rf .venv dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Modules whose tests take long: they draw screens, start processes, ask an SNMP agent or sample.
 # Those that take longest come first.
 _SLOW = (
+    "tests/test_install_sets.py",
     "tests/tui/test_spec.py",
     "tests/tui/test_compare.py",
     "tests/tui/test_live.py",

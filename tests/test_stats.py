@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,25 @@ def test_the_written_down_quantiles_are_students() -> None:
     for df, written in enumerate(stats._T_975, 1):
         assert written == pytest.approx(stats.t_quantile(0.975, df), rel=1e-13)
     assert stats._T_975[0] == pytest.approx(math.tan(0.475 * math.pi), rel=1e-13)
+
+
+@given(st.floats(0.001, 0.999), st.floats(1, 1e9))
+def test_a_quantile_is_scipys(p: float, df: float) -> None:
+    from scipy.special import stdtrit
+
+    assert stats.t_quantile(p, df) == pytest.approx(float(stdtrit(df, p)), rel=1e-10, abs=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.05, 0.6, 0.9, 0.95, 0.975, 0.995, 0.9995])
+def test_a_quantile_has_its_closed_forms(p: float) -> None:
+    """Of 1 and 2 degrees of freedom; and of so many that it is the normal one."""
+    q = 2 * p - 1
+    assert stats.t_quantile(p, 1) == pytest.approx(math.tan(q * math.pi / 2), rel=1e-12)
+    assert stats.t_quantile(p, 2) == pytest.approx(q * math.sqrt(2 / (1 - q * q)), rel=1e-12)
+    normal = statistics.NormalDist().inv_cdf(p)
+    assert stats.t_quantile(p, 1e12) == pytest.approx(normal, rel=1e-11)
+    assert stats.t_quantile(p, math.inf) == pytest.approx(normal, rel=1e-15)
+    assert math.isnan(stats.t_quantile(p, math.nan))
 
 
 @pytest.mark.parametrize(

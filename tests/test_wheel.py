@@ -7,10 +7,10 @@ itself comes from the wheel and from nowhere else.
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,62 +18,25 @@ from typing import Any
 import pytest
 
 from kit.store import seal
+from scripts import sbom
 from tests import golden
+from tests.elsewhere import ROOT, Elsewhere, built
+from tests.elsewhere import wheel as built_wheel
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKED = {"kit": "kit", "images": "kit/_data/images", "specs": "kit/_data/specs"}
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    build = ["build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    done = subprocess.run([sys.executable, "-m", *map(str, build)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-class Elsewhere:
-    """Another machine, as far as a folder can be one: kit from the wheel, no engine, no clone."""
-
-    def __init__(self, folder: Path, wheel: Path) -> None:
-        self.folder, self.bin = folder, folder / "venv/bin"
-        venv.create(folder / "venv", with_pip=False, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python", "-q", "install"]
-        alone = ["--no-deps", "--no-index", "--disable-pip-version-check", wheel]
-        subprocess.run([str(a) for a in (*pip, *alone)], check=True, capture_output=True)
-        (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        self.env = {
-            "PATH": str(self.bin),
-            "HOME": str(folder),
-            "DOCKER_HOST": f"unix://{folder}/no.sock",
-            "NO_COLOR": "1",
-            "LC_ALL": "C.UTF-8",
-        }
-
-    def run(self, *command: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.bin / str(command[0])), *map(str, command[1:])],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def kit(self, *arguments: object, code: int = 0) -> str:
-        """What kit says on stdout; its exit code is checked, and no traceback is ever shown."""
-        done = self.run("kit", *arguments)
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
-        return done.stdout + (done.stderr if code else "")
+@pytest.fixture(scope="module", name="wheel")
+def the_wheel() -> Path:
+    return built_wheel()
 
 
 @pytest.fixture(scope="module")
 def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
-    return Elsewhere(tmp_path_factory.mktemp("elsewhere"), wheel)
+    there = Elsewhere(tmp_path_factory.mktemp("elsewhere"))
+    there.install("--no-deps", "--no-index", wheel)
+    there.with_libraries_of_this_environment()
+    return there
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +74,72 @@ def test_the_wheel_carries_what_the_clone_has(wheel: Path, room: str, least: int
 
 def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"kit"}
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"kit", "kit_energy"}
     kinds = {Path(name).suffix for name in names if name.startswith("kit/")}
     assert kinds <= {".py", ".typed", ".json", ".css", ".tcss", ".lock", ".in", ""}, kinds
     assert "kit/py.typed" in names
     assert {Path(n).name for n in names if n.startswith("kit/") and not Path(n).suffix} == {
         "Dockerfile"
     }
+
+
+def test_the_wheel_names_every_library_that_it_may_bring(wheel: Path) -> None:
+    (inside,) = (n for n in zipfile.ZipFile(wheel).namelist() if "/sboms/" in n)
+    document = json.loads(zipfile.ZipFile(wheel).read(inside))
+    assert inside.startswith("kit_energy-") and document == sbom.document()
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    required = {c["name"] for c in document["components"] if c["scope"] == "required"}
+    assert {"numpy", "rich", "cyclopts"} <= required
+    assert not required & {"scipy", "matplotlib", "textual", "docker", "pysnmp"}
+    assert all(c["hashes"] for c in document["components"])
+
+
+def test_the_bill_of_materials_is_that_of_the_locks() -> None:
+    assert sbom.FILE.read_text() == sbom.text(), "`make derived` writes it anew"
+    for lock in (sbom.CORE, sbom.EVERYTHING):
+        text = (ROOT / lock).read_text()
+        assert len(sbom.pins(lock)) == len(re.findall(r"(?m)^[a-z]", text)), lock
+        assert sum(len(pin.hashes) for pin in sbom.pins(lock)) == text.count("--hash="), lock
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two clones in folders of other lengths, with other times and rights of files."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    made = []
+    for name, mode in (("one", 0o644), ("another/and/deeper", 0o600)):
+        clone = tmp_path_factory.mktemp("clones") / name
+        for path in listed.stdout.decode().rstrip("\0").split("\0"):
+            if (ROOT / path).is_file():
+                (clone / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / path, clone / path)
+                (clone / path).chmod(mode)
+        made.append(clone)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["--wheel", "--sdist"])
+def test_the_same_bytes_from_another_folder(kind: str, clones: list[Path], tmp_path: Path) -> None:
+    files = [
+        built(tmp_path / str(umask), clone, kind, umask=umask)
+        for clone, umask in zip(clones, (0o022, 0o077), strict=True)
+    ]
+    assert files[0].name == files[1].name
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_wheel_of_the_sdist_is_the_wheel_of_the_clone(
+    clones: list[Path], tmp_path: Path
+) -> None:
+    """So that a packager who starts from the sdist gets what is published."""
+    with tarfile.open(built(tmp_path / "sdist", clones[0], "--sdist")) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    (folder,) = (tmp_path / "unpacked").iterdir()
+    ours, theirs = (
+        built(tmp_path / name, source, "--wheel")
+        for name, source in (("a", clones[0]), ("b", folder))
+    )
+    assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_kit_comes_from_the_wheel(elsewhere: Elsewhere) -> None:

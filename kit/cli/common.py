@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -16,6 +16,28 @@ from kit.machine import host
 from kit.record.archive import MANIFEST
 from kit.store.store import Store
 
+if TYPE_CHECKING:
+    from cyclopts.completion import CompletionContext
+
+_HASH = 12
+
+
+def _runs_to_choose(context: CompletionContext) -> list[str]:
+    """What a shell offers where a run is named: hashes of the store, folders and files here."""
+    store = store_of(context["--runs"].value or None)
+    folder, begun = os.path.split(context.incomplete)
+    here = sorted(os.scandir(folder or "."), key=lambda entry: entry.name)
+    files = [
+        os.path.join(folder, entry.name) + (os.sep if entry.is_dir() else "")  # noqa: PTH118 - as typed
+        for entry in here
+        if entry.name.startswith(begun)
+        and (entry.is_dir() or entry.name.endswith(".kit.zip"))
+        and (begun.startswith(".") or not entry.name.startswith("."))
+    ]
+    return [path.name[:_HASH] for path in store.runs()] + files
+
+
+Run = Annotated[str, Parameter(completer=_runs_to_choose)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON on stdout.")]
 Runs = Annotated[
     Path | None,

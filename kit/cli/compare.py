@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from kit.cli.common import Json, Out, Runs, as_json, deliver, find_run, say
+from kit.cli.common import Json, Out, Run, Runs, as_json, deliver, find_run, say
 from kit.cli.paths import STDOUT
 from kit.core.errors import UsageError
 from kit.judge import admission
@@ -32,8 +32,8 @@ By = Annotated[
 
 
 def compare(
-    original: str,
-    *new: str,
+    original: Run,
+    *new: Run,
     by: By = (),
     runs: Runs = None,
     format: Format = "table",

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from kit.cli.common import (
     Json,
     Out,
+    Run,
     Runs,
     as_folder,
     deliver,
@@ -43,7 +44,7 @@ _FIGURES = (
 )
 
 
-def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
+def show(run: Run, *, runs: Runs = None, json: Json = False) -> None:
     """Show one run: what it was, what it measured, what to know before believing it.
 
     Args:
@@ -60,12 +61,12 @@ def show(run: str, *, runs: Runs = None, json: Json = False) -> None:
 
 
 def report(
-    run: str,
+    run: Run,
     *,
     runs: Runs = None,
     format: Annotated[Format, Parameter(help=_FORMATS)] = "html",
     out: Out = None,
-    against: str = "",
+    against: Run = "",
     figures: Annotated[Path | None, Written, Parameter(help=_FIGURES)] = None,
     force: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -115,7 +116,7 @@ def _write_figures(run: Path, folder: Path, *, force: bool) -> None:
 
 
 def verify(
-    run: str = "",
+    run: Run = "",
     *,
     store: Annotated[bool, Parameter(negative="")] = False,
     runs: Runs = None,

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Group
 
 from kit import __version__
 from kit.cli.paths import Named
+from kit.core import extras
 from kit.core.errors import EXIT_INTERRUPTED, EXIT_OK, KitError, UsageError
 
 _HELP = (
@@ -187,6 +188,10 @@ def dispatch(argv: Sequence[str]) -> int:
         return _complain(usage_error(error))
     except KitError as error:
         return _complain(error)
+    except ModuleNotFoundError as error:
+        if lacking := extras.missing(error):
+            return _complain(lacking)
+        raise
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `kit ls | head`: the reader has closed the pipe

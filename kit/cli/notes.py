@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit.cli.common import Runs, Yes, confirmed, say, store_of
+from kit.cli.common import Run, Runs, Yes, confirmed, say, store_of
 from kit.core.errors import Interrupted, UsageError
 from kit.store import notes, removal
 from kit.store.store import Store
@@ -16,7 +16,7 @@ from kit.store.store import Store
 Changes = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
-def note(run: str, text: str | None = None, *, runs: Runs = None) -> None:
+def note(run: Run, text: str | None = None, *, runs: Runs = None) -> None:
     """Note a line of text on a run, or print the one that is noted. It is not sealed.
 
     Args:
@@ -30,7 +30,7 @@ def note(run: str, text: str | None = None, *, runs: Runs = None) -> None:
     sys.stdout.write(f"{found.text}\n" if found.text else "")
 
 
-def tag(run: str, *changes: Changes, runs: Runs = None) -> None:
+def tag(run: Run, *changes: Changes, runs: Runs = None) -> None:
     """Add tags to a run and remove tags, and print those it has. They are not sealed.
 
     Args:
@@ -44,7 +44,7 @@ def tag(run: str, *changes: Changes, runs: Runs = None) -> None:
     sys.stdout.write("".join(f"{word}\n" for word in found.tags))
 
 
-def rm(run: str, *, runs: Runs = None, yes: Yes = False) -> None:
+def rm(run: Run, *, runs: Runs = None, yes: Yes = False) -> None:
     """Delete a sealed run of the store, after a yes; the ledger keeps that it was here.
 
     Args:

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from kit.cli import progress
 from kit.cli.common import (
     Json,
+    Run,
     Runs,
     Yes,
     confirmed,
@@ -176,7 +177,7 @@ def _on_a_terminal() -> bool:
 
 
 def replay(
-    run: str,
+    run: Run,
     *,
     runs: Runs = None,
     yes: Yes = False,

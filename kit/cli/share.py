@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit.cli.common import Runs, deliver, find_run, say, store_of
+from kit.cli.common import Run, Runs, deliver, find_run, say, store_of
 from kit.cli.paths import STDOUT, Written
 from kit.core.errors import ArchiveRefused, UsageError
 from kit.store import seal
@@ -18,7 +18,7 @@ from kit.store.store import Store
 
 
 def export(
-    run: str,
+    run: Run,
     out: Annotated[Path, Written] = Path(),
     *,
     runs: Runs = None,
@@ -71,7 +71,7 @@ def import_(file: Path, *, runs: Runs = None) -> None:
     sys.stdout.write(f"{imported}\n")
 
 
-def recompute(run: str, *, runs: Runs = None) -> None:
+def recompute(run: Run, *, runs: Runs = None) -> None:
     """Seal a run's records again with results by this kit's formulas; prints its folder.
 
     Args:

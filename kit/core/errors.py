@@ -9,6 +9,7 @@ The tree::
     │   ├── EngineUnavailable      3     no container engine, no permission, or a remote one
     │   ├── ImageUnavailable       3     image missing, or present with another digest
     │   ├── WeightsUnavailable     3     weights missing, or with another hash
+    │   ├── ExtraMissing           3     the command's extra of the distribution is not installed
     │   └── PreflightFailed        3     at least one finding is a ``fail``
     ├── RunFailed                  1     the run began and could not be completed
     │   ├── LaunchFailed           1     the engine could not make or start the container
@@ -85,6 +86,10 @@ class ImageUnavailable(Blocked):
 
 
 class WeightsUnavailable(Blocked):
+    pass
+
+
+class ExtraMissing(Blocked):
     pass
 
 

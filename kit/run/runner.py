@@ -22,7 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from kit import __version__
-from kit.core import arrays, jsonio
+from kit.core import arrays, extras, jsonio
 from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
@@ -311,9 +311,11 @@ def record_failure(error: Exception, order: Order, flight: InFlight) -> int:
 
 
 def as_kit_error(error: Exception) -> KitError:
-    """An error that nobody raised on purpose: of the disk, or a bug in kit."""
+    """An error that nobody raised on purpose: of the disk, a missing extra, or a bug in kit."""
     if isinstance(error, OSError):
         return seal.storage_error(error)
+    if lacking := extras.missing(error):
+        return lacking
     traceback.print_exception(error)  # into runner.log, for whoever repairs it
     return unexpected(error)
 

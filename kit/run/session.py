@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from kit.core import causes, jsonio
+from kit.core import causes, extras, jsonio
 from kit.core.errors import KitError, RunFailed, UsageError
 from kit.core.model import Event
 from kit.machine import queue
@@ -54,7 +54,12 @@ class Session:
 
     @classmethod
     def start(cls, order: runner.Order, store: Store) -> Session:
-        """Write the order and start a runner for it, independent of this terminal."""
+        """Write the order and start a runner for it, independent of this terminal.
+
+        Raises:
+            ExtraMissing: kit is installed without what a run needs.
+        """
+        extras.require("docker")
         flight = store.begin()
         jsonio.write(flight.scratch(runner.ORDER_FILE), msgspec.to_builtins(order))
         flight.release()

@@ -136,14 +136,10 @@ def serving(exporter: Exporter, port: int) -> Iterator[str]:
     """The exporter's URL, as long as the block lasts. Port 0 takes any that is free.
 
     Raises:
-        UsageError: the package is not installed, or the port cannot be had.
+        UsageError: the port cannot be had.
     """
-    try:
-        from prometheus_client import CollectorRegistry, start_http_server
-    except ImportError as error:
-        raise UsageError(
-            "the Python package prometheus_client is not installed", "pip install 'kit[prometheus]'"
-        ) from error
+    from prometheus_client import CollectorRegistry, start_http_server
+
     registry = CollectorRegistry()
     registry.register(exporter)  # type: ignore[arg-type, unused-ignore]
     try:

@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from kit.core import extras
 from kit.core.errors import KitError
 from kit.core.model import RunSpec
 from kit.show.render.console import GLYPHS, plain
@@ -161,6 +162,7 @@ class KitScreen(FrugalScreen):
 
     def show_error(self, error: Exception) -> None:
         """Show an error and its remedy, for as long as it takes to read."""
+        error = extras.missing(error) or error
         if isinstance(error, KitError):
             text = f"{error.message}\n{error.remedy}" if error.remedy else error.message
             self.notify(str(plain_lines(text)), severity="error", timeout=12, markup=False)

@@ -247,8 +247,8 @@ def test_without_the_package_only_that_option_is_refused() -> None:
         "from kit.cli.main import dispatch\n"
         "assert dispatch(['schema', 'meters']) == 0\n"
         "import kit.judge.verify\n"
-        "assert dispatch(['monitor', '--prometheus']) == 2\n"
+        "assert dispatch(['monitor', '--prometheus']) == 3\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "kit[prometheus]" in done.stderr
+    assert "pip install 'kit-energy[run]'" in done.stderr

@@ -100,7 +100,7 @@ def test_without_the_package_it_is_absent_with_the_remedy(monkeypatch: pytest.Mo
     monkeypatch.setattr(codecarbon, "find_spec", lambda name: None)
     plan = METER.probe(None, {})
     assert plan.devices == ()
-    assert "pip install 'kit[codecarbon]'" in plan.reason
+    assert "pip install 'kit-energy[study]'" in plan.reason
     with pytest.raises(meters.MeterUnavailable):
         METER.open(None, {}, codecarbon.Clock())
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from kit.core import extras
 from kit.core.errors import KitError, UsageError
 from kit.core.model import MeterPlan
 from kit.core.units import QUANTITIES
@@ -47,6 +48,8 @@ def probe(name: str, alias: str | None, config: dict[str, Any]) -> MeterPlan:
     except KitError:
         raise
     except Exception as error:
+        if lacking := extras.missing(error):
+            raise lacking from error
         why = f"the meter failed: {type(error).__name__}: {error}"
         denied = isinstance(error, PermissionError)
         answer = absent(name, alias, MeterUnavailable(why, "no_permission" if denied else UNSET))

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from kit.core import extras
 from kit.core.facts import QuantityFacts
 from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import Scope
@@ -39,7 +40,7 @@ _GAVE_NOTHING = 1
 # How CodeCarbon names the ways by which it reads a sensor; all others are models or constants.
 _SENSORS = {"rapl", "pynvml", "amdsmi", "power gadget", "powermetrics", "windows emi", "raspberry"}
 _METHODS = re.compile(r"^\s*(RAM|CPU|GPU) Tracking Method: (.+?)\s*$", re.MULTILINE)
-_MISSING = "CodeCarbon is not installed: pip install 'kit[codecarbon]'"
+_MISSING = f"CodeCarbon is not installed: {extras.install('study')}"
 
 
 class CodeCarbon:
@@ -47,7 +48,7 @@ class CodeCarbon:
     title = "CodeCarbon's own account, for comparison"
     scope: Scope = "codecarbon"
     process: Literal["local", "own"] = "own"
-    remedy = "pip install 'kit[codecarbon]', or take codecarbon out of the spec's meters"
+    remedy = f"{extras.install('study')}, or take codecarbon out of the spec's meters"
 
     def probe(self, alias: str | None, config: dict[str, Any]) -> MeterPlan:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
-from kit.core import limits
+from kit.core import extras, limits
 from kit.core.facts import NO_FACTS, QuantityFacts
 from kit.core.model import MeterDevice, meter_label
 from kit.core.units import NS, QUANTITIES, event_reasons, scale_of
@@ -283,7 +283,11 @@ def watch(
                 absent[meter_label(name, alias)] = str(reason)
                 continue
             except Exception as error:  # another package's meter may raise anything
-                absent[meter_label(name, alias)] = f"the meter failed: {type(error).__name__}"
+                lacking = extras.missing(error)
+                why = f"the meter failed: {type(error).__name__}"
+                if lacking:
+                    why = f"{lacking.message}: {lacking.remedy}"
+                absent[meter_label(name, alias)] = why
                 continue
             if fault := _shared(reader, watched):
                 absent[meter_label(name, alias)] = fault

@@ -14,9 +14,9 @@ from kit.energy.results import from_document
 from kit.energy.results.document import Launch, Metric, Results
 from kit.energy.results.form import MALFORMED
 from kit.show.documents import Documents, documents_of
+from kit.show.mean import mean
 from kit.show.render.console import count, facts, listing, plain, short_bytes, short_time
 from kit.show.render.numbers import number
-from kit.show.report.mean import mean
 
 _PER_TOKEN, _RATE = "energy_per_output_token", "output_throughput"
 
