@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.core.errors import Blocked
 from kit.core.model import Finding
 from kit.machine.host import register
 from kit.run.rehearsal import Rehearsal
 from kit.run.runner import Order
-from kit.spec import models
+from kit.spec import levels, models
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.dialogs import YesNo
@@ -23,6 +24,8 @@ from kit.tui.form.picker import Hashing, ModelPicker
 from kit.tui.screens import plan as plan_module
 from kit.tui.screens.plan import PlanScreen
 from kit.tui.screens.spec import SpecScreen
+from kit.tui.screens.verify import VerifyScreen
+from tests import golden
 from tests.test_own_model import LLAMA, gguf_of
 from tests.tui.conftest import SIZES, ScreenText, drawn
 from tests.tui.waiting import notifications, press, settled
@@ -93,6 +96,45 @@ async def test_from_home_to_three_runs_in_few_keys(
     assert started[-1] == "id-my-model-c1", "the first is shown"
     assert started.index("id-my-model-c1 queued") < started.index("my-model-c4")
     assert len([*keys, *register_, *plan, *launch]) <= MOST_KEYS
+
+
+def sealed_at(store: Store, name: str, clients: tuple[int, ...], patch: pytest.MonkeyPatch) -> None:
+    """Sealed runs at levels of concurrency, as the runner would leave them."""
+    options = {**golden.run_spec().workload.options, "requests": max(clients)}
+    workload = structs.replace(golden.run_spec().workload, options=options)
+    begun = structs.replace(golden.run_spec(), name=name, workload=workload)
+    for spec in levels.at(begun, clients):
+        patch.setattr(golden, "run_spec", lambda spec=spec: spec)
+        golden.build(store.root)
+
+
+async def test_the_first_half_hour_in_few_keys(
+    store: Store, here: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """My GGUF, three levels, compare, verify, export."""
+    app = KitApp(store, ascii_only=False)
+    launch = ["n", "down", "enter", *"models", "enter", *"my-m", "enter", "y"]
+    launch += ["f5", "c", "enter", "y"]
+    home, compare = ["escape", "escape"], ["space", "down", "space", "down", "space", "c"]
+    by_design, verify, export = ["t", "down", "enter"], ["v"], ["q", "q", "enter", "e"]
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await press(pilot, *launch)
+        sealed_at(store, "my-model", (1, 4, 16), monkeypatch)
+        await press(pilot, *home)
+        assert "my-model-c16" in drawn(app)
+        await press(pilot, *compare)
+        assert "Compare 3 runs" in drawn(app)
+        await press(pilot, *by_design)
+        assert "by design" in drawn(app) and "other work" not in drawn(app)
+        await press(pilot, *verify)
+        assert isinstance(app.screen, VerifyScreen) and "VERIFIED" in drawn(app)
+        await press(pilot, *export)
+    (packed,) = here.glob("*.kit.zip")
+    sealed = {run.name[:12] for run in store.runs()}
+    assert len(sealed) == 3 and any(packed.name.startswith(run) for run in sealed)
+    keys = [*launch, *home, *compare, *by_design, *verify, *export]
+    assert len(keys) <= 2 * MOST_KEYS, f"{len(keys)} keys"
 
 
 @pytest.mark.parametrize("size", [*SIZES, (60, 15)])
