@@ -23,6 +23,11 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = NAME = VOLUME = "kit-test-readme"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# What a container engine needs inside a container; some machines' root may not raise limits.
+RIGHTS = ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--tmpfs=/run", "--cgroupns=private"]
+RIGHTS += [f"--security-opt={x}=unconfined" for x in ("seccomp", "apparmor", "systempaths")]
+RIGHTS += ["-v", f"{VOLUME}:/var/lib/docker"]
+WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,rw $place; done"
 # This machine's way to the network, where it has one of its own.
 NETWORK = ("/etc/pip.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list.d", CERTIFICATES)
 # What a script does in place of a person: he stops what has no end, and fills in what he was told.
@@ -64,9 +69,9 @@ def debian(
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder / "kit")], check=True)
     docker("import", str(folder / "root.tar"), IMAGE)
     (folder / "root.tar").unlink()
-    run = ["run", "-d", "--privileged", "--name", NAME, "-v", f"{VOLUME}:/var/lib/docker"]
-    docker(*run, IMAGE, "sleep", "infinity")
+    docker("run", "-d", "--name", NAME, *RIGHTS, IMAGE, "sleep", "infinity")
     try:
+        docker("exec", NAME, "sh", "-c", WRITABLE)
         docker("cp", str(folder / "kit"), f"{NAME}:/root/kit")
         for path in filter(lambda path: Path(path).exists(), NETWORK):
             docker("cp", path, f"{NAME}:{Path(path).parent}")
