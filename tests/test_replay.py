@@ -60,6 +60,9 @@ HUB_FILE = {
 }
 
 
+_KEPT = ("PATH", "DOCKER_HOST", "LANG", "OPENBLAS_NUM_THREADS")
+
+
 class Listener:
     """An HTTP server and a UDP port on this machine that remember what reached them."""
 
@@ -115,7 +118,7 @@ class Machine:
             f'[pdu.rack1]\nhost = "127.0.0.1"\nport = {port}\nprofile = "apc-rpdu2"\n'
             'outlets = [1]\ncommunity = "s3cret"\ntimeout_s = 0.2\nretries = 0\n'
         )
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "DOCKER_HOST", "LANG")}
+        kept = {k: v for k, v in os.environ.items() if k in _KEPT}
         self.env = kept | {
             "HOME": str(self.home),
             "KIT_HOST_CONFIG": str(self.home / "host.toml"),

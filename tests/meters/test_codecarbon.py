@@ -160,27 +160,37 @@ print(json.dumps({"ways": tracker.ways, "watts": watts}))
 """
 
 
+def asked(cwd: Path, **env: str) -> dict[str, Any]:
+    """What CodeCarbon says of a second, in a process of its own."""
+    paths = {"PYTHONPATH": str(Path(codecarbon.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        env={**os.environ, **paths, **env},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+@pytest.fixture(scope="module")
+def clean() -> dict[str, Any]:
+    return asked(Path.cwd())
+
+
 @needs_it
 @pytest.mark.parametrize("left", LEFT)
-def test_what_a_person_left_of_it_changes_nothing(left: str, tmp_path: Path) -> None:
+def test_what_a_person_left_of_it_changes_nothing(
+    left: str, tmp_path: Path, clean: dict[str, Any]
+) -> None:
     """A crash's lock, settings in HOME and in the working folder, and variables."""
     name, text = LEFT[left]
     (tmp_path / name).write_text(text.replace("{folder}", str(tmp_path)))
     own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "CODECARBON_FORCE_RAM_POWER": "9999"}
     own |= {"CODECARBON_LOG_LEVEL": "critical", "codecarbon_pue": "7", "CODECARBON_WUE": "no"}
-    results = []
-    for env, cwd in (({}, Path.cwd()), (own, tmp_path)):
-        paths = {"PYTHONPATH": str(Path(codecarbon.__file__).parents[2])}
-        done = subprocess.run(
-            [sys.executable, "-c", ASK],
-            env={**os.environ, **paths, **env},
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    clean, beside = results
+    beside = asked(tmp_path, **own)
     assert beside["ways"] == clean["ways"]
     assert beside["watts"]["ram"] == pytest.approx(clean["watts"]["ram"], rel=0.2)
     assert [path.name for path in tmp_path.iterdir()] == [name]
