@@ -4,9 +4,9 @@
     python benchmarks/tui_budget.py screens           only the costs of each screen
     python benchmarks/tui_budget.py screens spec run  only of those with such a word in their names
 
-The real program on a pseudo-terminal of 100×30 (`KIT_SIZE=140x40` names another), over this repository's runs: nothing in between,
-so that the figures are the UI's own. The run that is shown is the recording of an H200 run, which
-the Live screen plays at its own pace, redrawn twice a second.
+The real program on a pseudo-terminal of 100×30 (`KIT_SIZE=140x40` names another), over this
+repository's runs: nothing in between, so that the figures are the UI's own. The run that is shown
+is the recording of an H200 run, which the Live screen plays at its own pace, drawn twice a second.
 
 Budgets: first paint 0.8 s, key echo p95 50 ms, 24 kB/s, 6% of a core. Of a screen on which nothing
 happens: its first frame within 0.8 s of the key that opens it, no byte when idle, 4 kB and 30 ms of

@@ -14,6 +14,7 @@ Checked against Textual 8.2.8, textual-plotext 1.0.1 and plotext 5.3.2.
 - `Screen._compositor`, and of it `_get_renders` and `_dirty_regions`: Textual draws every widget in
   the rectangle around all that changed, which is the whole screen when its first and its last line
   did. Here it draws those alone that are where something changed.
+- `App._handle_exception`, for a bug in a task that nobody awaits.
 - `App._driver`, for the bell and a notification: `App.bell` sends no other sequence.
 - Rich's `Console._color_system`: Textual renders its strips for it.
 
@@ -58,6 +59,10 @@ class FrugalApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.sent = Sent()
+
+    def fail(self, bug: Exception) -> None:
+        """End as for an exception that nobody awaits."""
+        self._handle_exception(bug)
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, CompositorUpdate) and not (self._batch_count or self.is_headless):

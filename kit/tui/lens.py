@@ -13,7 +13,7 @@ def zoomed(shown: Span, whole: Span, step: int, around: float | None) -> Span | 
     """
     (first, last), (begin, end) = whole, shown
     length = (end - begin) / 2.0**step
-    if step == 0 or length >= last - first:
+    if step == 0 or length >= (last - first) * (1 - 1e-6):  # times are rounded to nanoseconds
         return None
     if length < _SHORTEST_S:
         return shown

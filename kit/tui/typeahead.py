@@ -60,7 +60,7 @@ class TypeAhead(FrugalApp):
             try:
                 await super().on_event(event)
             except Exception as bug:  # nobody awaits this task
-                self._handle_exception(bug)
+                self.fail(bug)
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT_S):

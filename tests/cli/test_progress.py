@@ -83,9 +83,7 @@ def test_a_log_gets_a_line_a_phase() -> None:
     ]
     assert "launch 0: loaded idle (before) began" in lines
     assert "! warn  launch 0: measured: 29 requests ok, 1 failed" in lines
-    assert lines[-1] == (
-        "! launch 0 (1 of 1)  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed"
-    )
+    assert lines[-1] == ("! the launch  startup 2.0 s · measured 3.0 s · 29 requests ok, 1 failed")
     assert "plenty" not in file.getvalue() and "\x1b" not in file.getvalue()
 
 
@@ -117,7 +115,7 @@ def test_the_view_says_where_the_run_is() -> None:
             break
     path, now = drawn(view, 120)
     assert "startup ✔" in path and "measured ●" in path and path.rstrip().endswith("idle")
-    assert "launch 0 (1 of 2)" in now and "12/30 requests" in now
+    assert "1st of 2 launches" in now and "12/30 requests" in now
     assert "host (estimated) 34 W" in now and "gpu0 no reading" in now
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -16,12 +17,15 @@ from textual.pilot import Pilot
 from kit.core.model import Finding
 from kit.machine import queue
 from kit.run import marks
+from kit.show.live.occupants import MeterUnavailable, Process, Seen
 from kit.store import refusals
 from kit.store.refusals import Refusal
 from kit.store.store import InFlight, Store
 from kit.tui.app import KitApp
 from kit.tui.live.cells import Cells
+from kit.tui.live.plot import PlotPanel
 from kit.tui.live.runscreen import RunScreenBase
+from kit.tui.screens import live as live_screen
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.committed import H200
 from tests.tui.conftest import SIZES, ScreenText, drawn
@@ -101,7 +105,8 @@ def end(flight: InFlight, status: str, story: Story) -> Path:
     story.add("run.end", status=status, reason="" if status == "complete" else "it was stopped")
     sealed = flight.store.root / ("9f" * 32)
     flight.path.rename(sealed)
-    (sealed / "manifest.json").write_text("{}")
+    for name in ("manifest.json", "results.json", "spec.json"):
+        shutil.copy(H200 / name, sealed / name)
     flight.store.note("sealed", id=flight.id, run_hash=sealed.name, status=status)
     flight.release()
     return sealed
@@ -184,7 +189,7 @@ async def test_it_follows_what_is_written(flight: InFlight) -> None:
     story.begin(ID)
     async with live(flight.store) as shown:
         await shown.heard(story)
-        assert "launch 0 (1 of 3)" in shown.text()
+        assert "1st of 3 launches" in shown.text()
         assert "GPU clocks are [not] locked" in shown.text()
         story.launch(0, "startup", 4)
         await shown.heard(story)
@@ -256,7 +261,136 @@ async def test_the_end(flight: InFlight, status: str, screen_text: ScreenText) -
         await shown.until(lambda: shown.screen.over)
         assert shown.screen.over and shown.screen.over.run == sealed
         assert shown.screen.command == f"kit show {sealed.name[:12]}"
+        await shown.until(lambda: shown.screen.has_class("-told"))
         await screen_text(shown.app)
+
+
+@pytest.mark.parametrize("size", [(140, 40), (100, 30), (80, 24), (60, 15)])
+async def test_the_end_shows_all_launches_as_they_were_sealed(
+    flight: InFlight, size: tuple[int, int]
+) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        assert "result of all launches" not in shown.text()
+        end(flight, "complete", story)
+        await shown.until(lambda: shown.screen.has_class("-told"))
+        text = shown.text()
+        assert "so far" not in text and "90/160" not in text
+        for joules in ("2.460", "2.348", "2.440"):  # of the three launches that were sealed
+            assert joules in text
+        assert "2.416 J ± 0.035 (3 launches)" in text
+
+
+async def test_the_figures_of_a_run_that_was_not_sealed_are_of_a_launch(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    story.add("run.end", status="failed", reason="it died")
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        assert "of launch 1" in shown.text() and "so far" not in shown.text()
+
+
+async def test_a_tile_without_a_value_says_what_is_missing(flight: InFlight) -> None:
+    story = Story(flight.path)
+    story.begin(ID)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        text = shown.text()
+        for word in ("no reading yet", "measured block", "no sensor", "no GPU clock", "no request"):
+            assert word in text
+        assert "unknown" not in text
+
+
+@pytest.mark.parametrize("seen_going", [True, False])
+async def test_a_bell_rings_at_the_end_of_a_run_that_was_watched(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch, seen_going: bool
+) -> None:
+    rung: list[tuple[str, ...]] = []
+    monkeypatch.setattr(KitApp, "announce", lambda _, *words: rung.append(words))
+    story = in_measured_block(flight)
+    if not seen_going:
+        end(flight, "complete", story)
+    async with live(flight.store) as shown:
+        if seen_going:
+            await shown.heard(story)
+            assert not rung
+            end(flight, "complete", story)
+        await shown.until(lambda: shown.screen.over)
+        assert rung == ([("kit", f"run {ID}: complete")] if seen_going else [])
+
+
+# --- the GPUs ---------------------------------------------------------------------------------
+
+
+class Crowd:
+    """A driver whose second GPU also has somebody else's process."""
+
+    asked: ClassVar[list[str]] = []
+
+    def read(self, container: str) -> dict[str, Seen]:
+        self.asked.append(container)
+        own = Process(4711, "llama-server", 40 << 30, True)
+        other = Process(99, "Xorg", 300 << 20, False)
+        return {f"gpu{n}": Seen(97, 41 << 30, 80 << 30, (own, other)[: 1 + n]) for n in range(2)}
+
+    def close(self) -> None:
+        self.asked.append("closed")
+
+
+@pytest.mark.parametrize("size", [(140, 40), (100, 30), (80, 24), (60, 15)])
+async def test_each_gpu_has_a_cell_with_who_uses_it(
+    flight: InFlight,
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    screen_text: ScreenText,
+) -> None:
+    monkeypatch.setattr(live_screen, "Occupants", Crowd)
+    monkeypatch.setattr(Crowd, "asked", [])
+    story = in_measured_block(flight)
+    async with live(flight.store, size) as shown:
+        await shown.heard(story)
+        assert not Crowd.asked  # nobody looks
+        await shown.press("G")
+        await shown.until(lambda: shown.screen.occupants)
+        assert Crowd.asked == [f"kit-{ID}-1"]
+        text = shown.text()
+        assert "gpu0 613 W" in text and "gpu1 552 W" in text and "97 %" in text
+        assert "! 99 Xorg 300 MiB is not the run's" in text
+        assert "4711 llama-server 40 GiB" in text and "! 4711" not in text
+        await screen_text(shown.app)
+        await shown.press("G")
+        assert "Xorg" not in shown.text()
+        await shown.until(lambda: Crowd.asked[-1] == "closed")
+
+
+async def test_without_room_strangers_are_counted(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_screen, "Occupants", Crowd)
+    story = in_measured_block(flight, gpus=8)
+    async with live(flight.store, (60, 15)) as shown:
+        await shown.heard(story)
+        await shown.press("G")
+        await shown.until(lambda: shown.screen.occupants)
+        (line,) = (line for line in shown.text().splitlines() if "gpu1" in line)
+        assert "! 1 not the run's" in line
+        assert all(f"gpu{n} " in shown.text() for n in range(8))
+
+
+async def test_without_a_driver_the_grid_says_why_nobody_is_listed(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise MeterUnavailable("no NVIDIA driver")
+
+    monkeypatch.setattr(live_screen, "Occupants", missing)
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        await shown.press("G")
+        await shown.until(lambda: shown.screen.occupants_missing)
+        assert "processes are not listed: no NVIDIA driver" in shown.text()
+        assert "gpu1 552 W" in shown.text()
 
 
 async def test_enter_opens_and_v_verifies(
@@ -465,6 +599,26 @@ async def test_windows_and_devices(flight: InFlight, screen_text: ScreenText) ->
         assert "whole run" in shown.text()
         await shown.press("g", "g", "g", "g")
         assert "gpu1" in shown.text() and "gpu0" in shown.text()
+
+
+async def test_plus_and_minus_zoom_around_the_cursor(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store) as shown:
+        await shown.heard(story)
+        plot = shown.screen.query_one(PlotPanel)
+        await shown.press("left")
+        at = plot.cursor
+        assert at is not None
+        await shown.press("plus", "plus")
+        assert plot.close and plot.close[1] - plot.close[0] == 50.0  # of 200 s
+        assert plot.close[0] < at < plot.close[1]
+        assert "50 s of the run" in shown.text() and plot.cursor == at
+        await shown.press(*["shift+right"] * 9)
+        assert plot.cursor > at and plot.close[0] <= plot.cursor <= plot.close[1]
+        await shown.press("minus", "minus")
+        assert "whole run" in shown.text()
+        await shown.press("plus", "0")
+        assert plot.cursor is None and plot.close is None and "whole run" in shown.text()
 
 
 async def test_a_cursor_reads_time_and_watts(flight: InFlight) -> None:

@@ -24,7 +24,7 @@ SCREENS: dict[str, tuple[Callable[[], Screen[object]], str]] = {
     "run": (lambda: RunScreen(H200), "✔ complete"),
     "verify": (lambda: VerifyScreen(REPLAY, QUICKSTART), "✔ VERIFIED"),
     "compare": (lambda: CompareScreen([QUICKSTART, REPLAY]), "✔ baseline"),
-    "recording": (lambda: RecordingScreen(H200), "launch 0 (1 of 3)"),
+    "recording": (lambda: RecordingScreen(H200), "1st of 3 launches"),
     "spec": (lambda: SpecScreen(resources.specs_dir() / "quickstart.json"), "✔ valid"),
 }
 

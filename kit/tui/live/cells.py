@@ -14,7 +14,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
-from textual.geometry import Region
+from textual.geometry import Region, Size
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 from textual_plotext import PlotextPlot
@@ -28,6 +29,9 @@ _REVERSE = Style(reverse=True)
 
 class Cells(Widget):
     """Lines of characters, each with its style."""
+
+    # Its size changes nothing around it that the layout, which gave it this size, has not seen.
+    virtual_size: reactive[Size] = reactive(Size(0, 0))
 
     def __init__(self, *, id: str, classes: str = "") -> None:
         super().__init__(id=id, classes=classes)

@@ -107,7 +107,7 @@ class PlotPanel(Vertical, can_focus=True):
         else:
             self.cursor += columns * (shown.t1 - shown.t0) / max(size.width - _AXIS - 1, 1)
         if self.close:
-            self.cursor = max(self.cursor, 0.0)
+            self.cursor = min(max(self.cursor, 0.0), self._whole_s)
             self.close = lens.followed(self.close, self.cursor)
         else:
             self.cursor = min(max(self.cursor, shown.t0), shown.t1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 from rich.text import Text
 from textual.geometry import Region, Size
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -16,6 +17,9 @@ class Told(Widget):
     every other text. Here that happens only where the height changes, and of an equally high text
     only the lines that differ are drawn.
     """
+
+    # Its size changes nothing around it that the layout, which gave it this size, has not seen.
+    virtual_size: reactive[Size] = reactive(Size(0, 0))
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)

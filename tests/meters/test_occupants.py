@@ -1,0 +1,57 @@
+"""Who uses a GPU, for whoever watches: over the fake driver, and a /proc of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.meters.fake import Fake
+
+Gpus = Callable[..., Fake]
+READ = """
+import dataclasses, json, sys
+from pathlib import Path
+from kit.show.live.occupants import Occupants
+occupants = Occupants(Path(sys.argv[1]))
+occupants._id = lambda container: {"mine": "c0ffee", "unknown": None}[container]
+seen = occupants.read(sys.argv[2])
+occupants.close()
+print(json.dumps({name: dataclasses.asdict(gpu) for name, gpu in seen.items()}))
+"""
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """Process 1 is the container's, process 2 another's; process 3 is hidden."""
+    for pid, name, group in ((1, "llama-server", "docker-c0ffee.scope"), (2, "Xorg", "user.slice")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+        (tmp_path / str(pid) / "cgroup").write_text(f"0::/{group}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("container", "own"),
+    [
+        ("mine", [True, False, None]),
+        ("unknown", [None, None, None]),
+        ("", [False, False, False]),  # none of the run's can be there
+    ],
+)
+def test_processes_have_names_and_an_owner(
+    gpus: Gpus, proc: Path, container: str, own: list[bool | None]
+) -> None:
+    seen: dict[str, Any] = gpus(gpus=2, processes=3, graphics=1).python(READ, str(proc), container)
+    assert list(seen) == ["gpu0", "gpu1"]
+    listed = sorted(seen["gpu0"]["processes"], key=lambda process: process["pid"])
+    assert [process["name"] for process in listed] == ["llama-server", "Xorg", "?"]
+    assert [process["own"] for process in listed] == own
+    assert isinstance(seen["gpu0"]["utilisation"], int)
+
+
+def test_an_empty_gpu_has_no_process(gpus: Gpus, proc: Path) -> None:
+    seen = gpus(gpus=1).python(READ, str(proc), "mine")
+    assert seen["gpu0"]["processes"] == []

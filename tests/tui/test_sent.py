@@ -1,0 +1,110 @@
+"""What goes over the link: only what changed, and the terminal shows all of it."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Size
+from textual.strip import Strip
+
+from kit.tui.sent import Sent
+
+SIZE = Size(40, 6)
+STYLES = [
+    None,
+    *(Style.parse(s) for s in ("red", "bold", "bold red on blue", "#ffaa00 on #001122", "reverse")),
+    Style.parse("underline #ffaa00 on #001122"),
+]
+PARTS = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|(.)", re.S)
+
+
+class Terminal:
+    """Cells as a terminal holds them: a character and what SGR sequences made of it."""
+
+    def __init__(self) -> None:
+        self.cells = {(x, y): ("?", "") for x in range(SIZE.width) for y in range(SIZE.height)}
+        self._x = self._y = 0
+        self._sgr: dict[str, str] = {}
+
+    def write(self, sequences: str) -> None:
+        for y, x, sgr, char in PARTS.findall(sequences):
+            if y:
+                self._x, self._y = int(x) - 1, int(y) - 1
+            elif char:
+                self._put(char)
+            else:
+                self._style(sgr.split(";"))
+
+    def _style(self, numbers: list[str]) -> None:
+        while numbers:
+            first = numbers[0]
+            long = {"2": 5, "5": 3}[numbers[1]] if first in ("38", "48") else 1
+            part, numbers = ";".join(numbers[:long]), numbers[long:]
+            if first in ("", "0"):
+                self._sgr = {}
+            elif first in ("39", "49"):
+                self._sgr.pop(first[0], None)
+            else:
+                self._sgr[first[0] if len(first) == 2 and first[0] in "34" else first] = part
+
+    def _put(self, char: str) -> None:
+        look = ";".join(sorted(self._sgr.values()))
+        self.cells[self._x, self._y] = char, look
+        for n in range(1, cell_len(char)):
+            self.cells[self._x + n, self._y] = "", look
+        self._x += cell_len(char)
+
+
+def line(chance: random.Random, width: int) -> Strip:
+    segments = []
+    while width > 0:
+        text = "".join(chance.choice("ab  ─漢") for _ in range(chance.randint(1, 6)))
+        while cell_len(text) > width:
+            text = text[:-1] or " "
+        segments.append(Segment(text, chance.choice(STYLES)))
+        width -= cell_len(text)
+    return Strip(segments)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_terminal_shows_whatever_was_drawn(seed: int) -> None:
+    chance, sent, terminal = random.Random(seed), Sent(), Terminal()
+    whole = [line(chance, SIZE.width) for _ in range(SIZE.height)]
+    terminal.write(
+        sent.changes([(0, y, s) for y, s in enumerate(whole)], SIZE, ColorSystem.TRUECOLOR)
+    )
+    for _ in range(30):
+        y, x = chance.randrange(SIZE.height), chance.randrange(SIZE.width - 4)
+        strip = line(chance, chance.randint(4, SIZE.width - x))
+        # Textual cuts the line where the part is drawn: half of a wide character is a blank.
+        whole[y] = Strip.join([whole[y].crop(0, x), strip, whole[y].crop(x + strip.cell_length)])
+        terminal.write(sent.changes([(0, y, whole[y])], SIZE, ColorSystem.TRUECOLOR))
+        anew = Terminal()
+        every = [(0, y, s) for y, s in enumerate(whole)]
+        anew.write(Sent().changes(every, SIZE, ColorSystem.TRUECOLOR))
+        assert terminal.cells == anew.cells
+
+
+def test_what_stands_there_is_not_sent_again() -> None:
+    sent, strip = Sent(), Strip([Segment("the same" * 5, STYLES[3])])
+    assert "the same" in sent.changes([(0, 0, strip)], SIZE, ColorSystem.TRUECOLOR)
+    assert sent.changes([(0, 0, strip)], SIZE, ColorSystem.TRUECOLOR) == ""
+    other = Strip([Segment("the sane" + "the same" * 4, STYLES[3])])
+    change = sent.changes([(0, 0, other)], SIZE, ColorSystem.TRUECOLOR)
+    assert change.startswith("\x1b[1;7H") and "n" in change and len(change) < 60
+
+
+@pytest.mark.parametrize("why", ["asked", "another size"])
+def test_everything_is_sent_after_another_program(why: str) -> None:
+    sent, strip = Sent(), Strip([Segment("word")])
+    sent.changes([(0, 0, strip)], SIZE, None)
+    if why == "asked":
+        sent.forget()
+    size = SIZE if why == "asked" else Size(41, 6)
+    assert "word" in sent.changes([(0, 0, strip)], size, None)
