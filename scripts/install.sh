@@ -33,6 +33,7 @@ works .venv/bin/python || "$found" -m venv --clear .venv
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 # -qq: errors only. Pip's warnings about a machine's own index settings would bury kit's words.
 .venv/bin/python -m pip install -qq --require-hashes -r requirements-dev.lock
+.venv/bin/python -m pip uninstall -qq -y kit # what the distribution was called before
 .venv/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
 touch .venv/.installed
 say "ready: .venv/bin/kit"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kit.store import seal
-from scripts import sbom
+from scripts import manual, sbom
 from tests import golden
 from tests.elsewhere import ROOT, Elsewhere, built
 from tests.elsewhere import wheel as built_wheel
@@ -145,6 +145,11 @@ def test_the_wheel_of_the_sdist_is_the_wheel_of_the_clone(
 def test_kit_comes_from_the_wheel(elsewhere: Elsewhere) -> None:
     done = elsewhere.run("python", "-c", "import kit, jsonschema; print(kit.__file__)")
     assert done.stdout.startswith(str(elsewhere.folder / "venv")), done.stderr
+
+
+def test_manual_and_completions_come_with_it(elsewhere: Elsewhere) -> None:
+    for name in (manual.MAN, *manual.COMPLETIONS.values()):
+        assert (elsewhere.folder / "venv" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def test_verify_says_verified_and_sees_a_flipped_bit(elsewhere: Elsewhere, exported: Path) -> None:
