@@ -143,7 +143,7 @@ def test_an_altered_run_is_not_exported(run: Path, tmp_path: Path) -> None:
 def test_export_refuses_a_missing_run_and_a_folder_that_cannot_be_written(
     run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="not a sealed folder"):
+    with pytest.raises(UsageError, match="no folder of a sealed run"):
         seal.export(tmp_path, tmp_path)
     with pytest.raises(UsageError, match="cannot write"):
         seal.export(run, tmp_path / "no" / "such" / "file.kit.zip")

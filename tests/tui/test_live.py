@@ -494,10 +494,13 @@ async def test_a_run_that_ended_while_we_looked_elsewhere(flight: InFlight) -> N
         assert "fan [red]noise" in shown.text()
 
 
-async def test_no_such_run(store: Store, screen_text: ScreenText) -> None:
+async def test_no_such_run(store: Store) -> None:
     async with live(store, name="nothing") as shown:
         await shown.until(lambda: shown.screen.over)
-        await screen_text(shown.app)
+        said = "".join(shown.text().replace("█", "").split())
+        assert "nosuchrun" in said
+        assert f"norunisinprogressin{store.root}" in said, "the path is wrapped, not cut"
+        assert "`kitls`liststhesealedruns" in said
 
 
 # --- keys -----------------------------------------------------------------------------------
