@@ -69,15 +69,15 @@ def debian(
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder / "kit")], check=True)
     docker("import", str(folder / "root.tar"), IMAGE)
     (folder / "root.tar").unlink()
-    docker("run", "-d", "--name", NAME, *RIGHTS, IMAGE, "sleep", "infinity")
     try:
+        docker("run", "-d", "--name", NAME, *RIGHTS, IMAGE, "sleep", "infinity")
         docker("exec", NAME, "sh", "-c", WRITABLE)
         docker("cp", str(folder / "kit"), f"{NAME}:/root/kit")
         for path in filter(lambda path: Path(path).exists(), NETWORK):
             docker("cp", path, f"{NAME}:{Path(path).parent}")
         yield NAME
     finally:
-        docker("rm", "-f", NAME)
+        docker("rm", "-f", "-v", NAME)
         docker("volume", "rm", "-f", VOLUME)
         docker("rmi", "-f", IMAGE)
 

@@ -104,8 +104,7 @@ class VerifyScreen(KitScreen):
         self._found = verdict
         title = plain(f"Verify: {verdict_word(verdict)}, {summary(verdict)}")
         self.query_one("#levels", OptionList).border_title = title
-        word = f"{verdict_word(verdict)}, exit {verdict.exit_code}"
-        self.state = badge("ok" if verdict.passed else "fail", word)
+        self.state = badge("ok" if verdict.passed else "fail", verdict_word(verdict))
         self._fill(verdict)
         self.refresh_bindings()
         self._look_for_original(verdict)
