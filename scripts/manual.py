@@ -19,7 +19,7 @@ COMMANDS = "docs/commands.md"
 MAN = "share/man/man1/kit.1"
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/kit",
-    "zsh": "share/zsh/site-functions/_kit",
+    "zsh": "share/zsh/site-functions/_cyclopts_kit",
     "fish": "share/fish/vendor_completions.d/kit.fish",
 }
 _HEAD = (

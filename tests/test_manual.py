@@ -93,23 +93,69 @@ TYPED = {
 }
 
 
-@pytest.mark.parametrize("line", TYPED)
-def test_bash_offers(line: str, tmp_path: Path) -> None:
-    """What bash offers after TAB, in a folder with a store, a spec and a run in one file."""
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with a store, a spec, a run in one file and a host.toml."""
     (tmp_path / "runs").symlink_to(RUNS)
     (tmp_path / "somewhere").mkdir()
-    for name in ("run-spec.json", "some.kit.zip", "something-else.txt"):
+    for name in ("run-spec.json", "some.kit.zip", "something-else.txt", "host.toml"):
         (tmp_path / name).touch()
-    script = (
-        f'source {BASH}; read -ra COMP_WORDS <<<"$1"; [[ $1 == *" " ]] && COMP_WORDS+=("")\n'
-        "COMP_LINE=$1 COMP_POINT=${#1} COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _kit\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    (tmp_path / "host.toml").touch()
+    return tmp_path
+
+
+def said(here: Path, *command: str) -> str:
+    """What a shell prints, with this environment's kit on its path."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "KIT_HOST_CONFIG": str(tmp_path / "host.toml")}
+    own = {"PATH": path, "HOME": str(here), "KIT_HOST_CONFIG": str(here / "host.toml")}
+    env = {**os.environ, **own, "LC_ALL": "C.UTF-8", "TERM": "dumb"}
     done = subprocess.run(
-        ["bash", "-c", script, "bash", line], capture_output=True, text=True, cwd=tmp_path, env=env
+        command, capture_output=True, text=True, cwd=here, env=env, timeout=100, check=True
     )
-    assert not done.stderr
-    assert set(done.stdout.split()) == TYPED[line]
+    return done.stdout
+
+
+BASH_TAB = """source $1; read -ra COMP_WORDS <<<"$2"; [[ $2 == *" " ]] && COMP_WORDS+=("")
+COMP_LINE=$2 COMP_POINT=${#2} COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _kit
+printf "%s\\n" "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize("line", TYPED)
+def test_bash_offers(line: str, here: Path) -> None:
+    offered = said(here, "bash", "-c", BASH_TAB, "bash", str(BASH), line)
+    assert set(offered.split()) == TYPED[line]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
+@pytest.mark.parametrize("line", TYPED)
+def test_fish_offers(line: str, here: Path) -> None:
+    script = f"source {ROOT / manual.COMPLETIONS['fish']}; complete -C '{line}'"
+    offered = {each.partition("\t")[0] for each in said(here, "fish", "-c", script).splitlines()}
+    assert offered >= TYPED[line]
+
+
+# A zsh on a terminal of its own, in which a line is typed, then TAB; its screen is printed.
+ZSH_TAB = """zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "fpath=($1 \\$fpath); PS1=; autoload -U compinit; compinit -u -D; print read''y"
+zpty -r z out '*ready*'
+zpty -w -n z "$2"$'\\t'
+zpty -r z out "*$3*" && print -r -- "$out"
+zpty -d z
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not here")
+@pytest.mark.parametrize("line", [line for line, offered in TYPED.items() if len(offered) == 1])
+def test_zsh_completes(line: str, here: Path) -> None:
+    """It finds the function by the file's name, as `compinit` does."""
+    folder = (ROOT / manual.COMPLETIONS["zsh"]).parent
+    (wanted,) = TYPED[line]
+    shown = said(here, "zsh", "-f", "-c", ZSH_TAB, "zsh", str(folder), line, wanted)
+    assert wanted in shown
+
+
+def test_zsh_would_load_the_function_that_the_file_defines() -> None:
+    script = ROOT / manual.COMPLETIONS["zsh"]
+    assert script.read_text().startswith("#compdef kit\n")
+    assert f"\n{script.name}() {{\n" in script.read_text()
