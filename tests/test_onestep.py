@@ -86,3 +86,22 @@ def test_several_files_are_not_written_over_others(tmp_path: Path) -> None:
     onestep.write_all(folder, files, force=True)
     assert (folder / "a.svg").read_bytes() == b"1"
     assert {path.name for path in folder.iterdir()} == set(files)
+
+
+def test_a_pipe_that_has_a_name_only_here_is_written_into() -> None:
+    """``--out /dev/stdout`` where the output is a pipe: its link leads to no name."""
+    reading, writing = os.pipe()
+    try:
+        onestep.write(Path(f"/dev/fd/{writing}"), b"all of it", "name another file")
+        assert os.read(reading, 100) == b"all of it"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_folder_that_is_missing_is_named_and_can_be_made(tmp_path: Path) -> None:
+    target = tmp_path / "no" / "such" / "file"
+    with pytest.raises(UsageError) as caught:
+        onestep.write(target, b"", "name another file")
+    assert f"there is no folder {target.parent}" in caught.value.message
+    assert "make the folder" in caught.value.remedy

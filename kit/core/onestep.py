@@ -24,8 +24,8 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
     """
     target = path.resolve() if path.is_symlink() else path
     try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(data)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)  # by its name: what /dev/stdout leads to may have no other
             return
         old = target.stat() if target.exists() else None
         with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
