@@ -94,7 +94,7 @@ def test_an_ambiguous_name_is_nobodys(store: Store) -> None:
     refusals.keep(store, refusal("aa000001"))
     refusals.keep(store, refusal("aa000002"))
     assert refusals.recall(store, "aa") is None and refusals.recall(store, "") is None
-    with pytest.raises(UsageError, match="in flight"):
+    with pytest.raises(UsageError, match="in progress"):
         Session.attach(store, "aa")
 
 
