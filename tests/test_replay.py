@@ -280,12 +280,11 @@ async def test_the_terminal_ui_asks_with_the_same_words_and_a_no_does_nothing(
 # --- after the yes, exactly what was listed -------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", ["", "y\n"])
 def test_after_a_yes_the_listed_file_is_fetched_and_the_run_goes_on(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str, answer: str
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
 ) -> None:
     run = strangers_run(machine, monkeypatch, pinned, meters=LOCAL)
-    done = machine.replay(run, *([] if answer else ["--yes"]), answer=answer)
+    done = machine.replay(run, "--yes")
     assert done.returncode in (5, 6), done.stderr  # the golden run's words are made up
     assert machine.listener.requests == [
         (f"/someone/model/resolve/{COMMIT}/model.gguf", "Bearer hf_person")
@@ -328,12 +327,15 @@ def test_an_image_that_is_missing_stops_before_the_question(
     assert machine.tree() == before and machine.listener.requests == []
 
 
+@pytest.mark.parametrize(("args", "answer"), [(["--yes"], ""), ([], "y\n")])
 def test_a_hub_file_with_other_bytes_leaves_nothing(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, pinned: str, args: list[str], answer: str
 ) -> None:
+    """A yes on the terminal is one as --yes is: the file is asked for."""
     run = strangers_run(machine, monkeypatch, pinned, weights=weights(sha256="d" * 64))
-    done = machine.replay(run, "--yes")
+    done = machine.replay(run, *args, answer=answer)
     assert done.returncode == 3 and "the spec pins" in done.stderr
+    assert len(machine.listener.requests) == 1
     assert [p for p in (machine.home / ".cache").rglob("*") if p.is_file()] == []
     assert not machine.runs.exists()
 
