@@ -89,15 +89,14 @@ class Program:
 
     def pressed(self, keys: str, seconds: float = 1.0) -> float:
         """Press, and read until nothing comes for ``seconds``; returns s until the last byte."""
-        self.seen, begun = b"", time.monotonic()
-        last = begun
+        last = begun = time.monotonic()
         self.press(keys)
         while self.read(seconds) and last < begun + 20:
             last = time.monotonic()
         return last - begun
 
     def shows(self, wanted: str) -> bool:
-        """Whether ``wanted`` stands in what came since the last key, whatever its colours."""
+        """Whether ``wanted`` is in what came since the list of runs, whatever its colours."""
         text = _ESCAPES.sub(b"", self.seen).decode("utf-8", "replace")
         return wanted.replace(" ", "") in text.replace(" ", "")
 

@@ -57,7 +57,7 @@ class KitApp(TypeAhead):
         Binding("ctrl+c", "quit_hint", "Quit", show=False, id="quit-hint"),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
         Binding("ctrl+z", "suspend_process", "To the shell", show=False, id="suspend"),
-        Binding("ctrl+l", "redraw", "Draw the terminal again", show=False, id="redraw"),
+        Binding("ctrl+l", "redraw", "Redraw", show=False, id="redraw"),
     ]
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from kit.tui.app import KitApp
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Choice, ChoiceRow, Choices
 from kit.tui.power import PowerPlot
+from kit.tui.screen import KitScreen
 from kit.tui.screens.home import HomeScreen
 from kit.tui.screens.run import RunScreen
 from kit.tui.screens.spec import SpecScreen
@@ -92,23 +93,30 @@ async def test_a_key_in_the_form_draws_what_it_changes(store: Store, key: str) -
         assert lines.n <= 6
 
 
+class Telling(KitScreen):
+    """A screen with a text."""
+
+    def body(self) -> Iterable[Widget]:
+        yield Told(id="told")
+
+
 async def test_a_layout_is_made_only_for_another_height(store: Store) -> None:
-    async with KitApp(store, first=HomeScreen()).run_test(size=SIZE) as pilot:
-        told = pilot.app.screen.query_one("#home-caveats", Told)
+    app = KitApp(store, first=(screen := Telling()))
+    async with app.run_test(size=SIZE) as pilot:
+        told = screen.query_one(Told)
+        told.styles.height = "auto"
         told.tell("a\nb")
-        for _ in range(5):
-            await settled(pilot)
+        await settled(pilot)
         with (
             counted(Screen, "_refresh_layout") as layouts,
             counted(Told, "render_line") as lines,
         ):
             told.tell("a\nc")
-            await pilot.pause()
-            await pilot.pause()
+            await settled(pilot)
             assert layouts.n == 0 and lines.n == 1
             told.tell("a\nb\nc")
             await settled(pilot)
-            assert layouts.n
+            assert layouts.n == 1 and told.size.height == 3
 
 
 async def test_a_drawing_that_was_made_is_kept(store: Store) -> None:

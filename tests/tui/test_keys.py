@@ -53,7 +53,7 @@ async def test_while_a_filter_is_typed_the_footer_names_keys_that_act(tmp_path: 
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await press(pilot, "slash")
-        assert footer(app) == "enter Keep f1 Help esc Clear ^p Palette"
+        assert footer(app) == "enter Keep esc Clear f1 Help ^p Palette"
         await press(pilot, *"h2", "enter")
         assert "n New" in footer(app) and "? Help" in footer(app)
         assert "1 of 3" in drawn(app)
