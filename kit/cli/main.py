@@ -215,6 +215,15 @@ def _forget_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_REMEDIES = {
+    errno.EACCES: "check who may read and write there",
+    errno.EPERM: "check who may read and write there",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "free some space, or name another place",
+    errno.ENAMETOOLONG: "give it a shorter name",
+}
+
+
 def _of_system(error: OSError) -> KitError:
     """An error of the operating system as kit's: about a file, or the output (``> /dev/full``)."""
     why = error.strerror or type(error).__name__
@@ -223,7 +232,7 @@ def _of_system(error: OSError) -> KitError:
         return KitError(f"the output cannot be written: {why}", "write it to another place")
     where = ascii(str(error.filename or "a file"))[1:-1]
     return UsageError(
-        f"{where}: {why}", "check that it exists, its permissions, and the free space"
+        f"{where}: {why}", _REMEDIES.get(error.errno or 0, "name another file or folder")
     )
 
 
