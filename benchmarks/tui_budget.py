@@ -185,8 +185,8 @@ SCREENS = {
     "Run, log": ((*RUN, "6"), "what happened", (DOWN,)),
     "Verify": ((*RUN, "v"), "Verify", (DOWN,)),
     "Compare": ((" ", DOWN, "c"), "Compare", (DOWN,)),
-    "Live, paused": ((*RUN, "p", "n", "n", "n", "n", "n", " "), "paused", (RIGHT,)),
-    "Live, zoom": ((*RUN, "p", "n", "n", "n", "n", "n", " ", RIGHT), "paused", ("+", "-")),
+    "Live, paused": ((*RUN, "p", " ", "nnnnn"), "paused", (RIGHT,)),
+    "Live, zoom": ((*RUN, "p", " ", "nnnnn", RIGHT), "paused", ("+", "-")),
     "Help": (("?",), "Screenshot", (DOWN,)),
 }
 

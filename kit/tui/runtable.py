@@ -137,15 +137,22 @@ class RunTable(DataTable[Text]):
         return self.size.width
 
     def _rebuild(self, here: Row | None, wanted: list[tuple[Row, bool]]) -> None:
-        self._columns = columns(self._room())
-        self.clear(columns=True)
+        before, self._columns = self._columns, columns(self._room())
         self._drawn = []
+        if before == self._columns:
+            self.clear()
+        else:
+            self._head()
+        self._add(wanted)
+        self._return_to(here)
+
+    def _head(self) -> None:
+        """Make the columns anew."""
+        self.clear(columns=True)
         self.add_column(Text(" status"), width=_STATE_WIDTH + 1)
         for column in self._columns:
             heading = column.heading.rjust(column.width) if column.right else column.heading
             self.add_column(Text(heading), width=column.width + 1)
-        self._add(wanted)
-        self._return_to(here)
 
     def _add(self, wanted: Sequence[tuple[Row, bool]]) -> None:
         for row, marked in wanted:

@@ -73,7 +73,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
                 another.type("fan on")
                 another.press("Enter")
                 terminal.wait("fan on", 30)  # the runner journals it, and both see it
-            terminal.wait(r"launch 2 \(3 of 3\)", RUN_S)
+            terminal.wait(r"3rd of 3 launches", RUN_S)
             terminal.wait("complete", RUN_S)
             status, run = _sealed(store, run_id)  # the journal ends before the seal
             assert status == "complete"
@@ -87,7 +87,7 @@ def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(
             terminal.press("w")  # what preflight doubts here is not what is tested
             terminal.wait("they go into the archive", 30)
             terminal.press("Enter")
-            terminal.wait(r"launch 0 \(1 of 3\)", 60)
+            terminal.wait(r"1st of 3 launches", 60)
             terminal.wait("complete", RUN_S)
             terminal.press("v")
             terminal.wait("REPRODUCED", 60)
@@ -132,7 +132,7 @@ def _built_and_launched(place: Path, server: link.Server) -> str:
         terminal.press("Enter")
         terminal.wait("Launch\\?", 30)
         terminal.press("y")
-        shown = terminal.wait(r"launch 0 \(1 of 3\)", 60)
+        shown = terminal.wait(r"1st of 3 launches", 60)
         found = re.search(r"kit attach ([0-9a-f]{8})", shown)
         assert found, shown
         relay.cut()
@@ -158,11 +158,11 @@ def test_a_run_is_stopped_from_the_screen_and_sealed_as_aborted(tmp_path: Path) 
     with Terminal(tmp_path, ["sh", "-c", kit(tmp_path, "attach", run_id)], 80, 24) as terminal:
         terminal.wait("idle ▶", 60)
         terminal.press("x")
-        terminal.wait("Launch 1 of 1 is cut off", 30)
+        terminal.wait("The launch is cut off", 30)
         terminal.press("Enter")  # the safe answer has the focus
-        terminal.wait_gone("Launch 1 of 1 is cut off")
+        terminal.wait_gone("The launch is cut off")
         terminal.press("x")
-        terminal.wait("Launch 1 of 1 is cut off", 30)
+        terminal.wait("The launch is cut off", 30)
         terminal.press("y")
         terminal.wait("✘ aborted run", 60)
         terminal.press("Enter")

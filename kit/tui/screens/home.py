@@ -171,7 +171,8 @@ class HomeScreen(KitScreen):
         self._table.display = bool(rows) or not done
         empty = self.query_one("#home-empty", Static)
         empty.display = done and not rows
-        empty.update(plain_text(EMPTY.format(root=self.kit.store.root.name + "/")))
+        if empty.display:
+            empty.update(plain_text(EMPTY.format(root=self.kit.store.root.name + "/")))
         self.state = counted(rows, done=done)
         self._foot(len(shown), len(rows))
         self._show_panel()

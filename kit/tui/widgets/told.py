@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import RenderableType
-from rich.text import Text
 from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -21,9 +20,9 @@ class Told(Widget):
     # Its size changes nothing around it that the layout, which gave it this size, has not seen.
     virtual_size: reactive[Size] = reactive(Size(0, 0))
 
-    def __init__(self, *, id: str) -> None:
+    def __init__(self, text: RenderableType = "", *, id: str) -> None:
         super().__init__(id=id)
-        self._text: RenderableType = Text()
+        self._text = text
         self._lines: tuple[int, list[Strip]] = (0, [])  # of which width
 
     def tell(self, text: RenderableType) -> None:
