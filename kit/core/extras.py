@@ -12,20 +12,14 @@ from importlib.util import find_spec
 from kit.core.errors import ExtraMissing
 
 DISTRIBUTION = "kit-energy"
-# Top-level package → the extra of pyproject.toml that brings it; tests hold the two together.
-BROUGHT_BY = {
-    "docker": "run",
-    "installer": "run",
-    "pynvml": "run",
-    "pysnmp": "run",
-    "requests": "run",
-    "urllib3": "run",
-    "textual": "tui",
-    "textual_plotext": "tui",
-    "matplotlib": "report",
-    "codecarbon": "study",
-    "prometheus_client": "run",
+# The top-level packages that each extra of pyproject.toml brings; tests hold the two together.
+_BRINGS = {
+    "run": ("docker", "installer", "prometheus_client", "pynvml", "pysnmp", "requests", "urllib3"),
+    "tui": ("textual", "textual_plotext"),
+    "report": ("matplotlib",),
+    "study": ("codecarbon",),
 }
+BROUGHT_BY = {library: extra for extra, libraries in _BRINGS.items() for library in libraries}
 
 
 def install(extra: str) -> str:
