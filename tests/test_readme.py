@@ -6,8 +6,10 @@ container engine. A person's answers come from a terminal: a yes to whatever is 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 RIGHTS = ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--tmpfs=/run", "--cgroupns=private"]
 RIGHTS += [f"--security-opt={x}=unconfined" for x in ("seccomp", "apparmor", "systempaths")]
 RIGHTS += ["-v", f"{VOLUME}:/var/lib/docker"]
-WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,rw $place; done"
+WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,bind,rw $place; done"
 # This machine's way to the network, where it has one of its own.
 NETWORK = ("/etc/pip.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list.d", CERTIFICATES)
 # What a script does in place of a person: he stops what has no end, and fills in what he was told.
@@ -94,12 +96,25 @@ def test_the_readme_runs_as_a_script(debian: str) -> None:
 
 
 def typed(name: str, shell: str) -> str:
-    """What a line prints on a terminal whose person says yes."""
+    """What a line prints on a terminal whose person says yes whenever he is asked."""
     line = (
         f"cd /root/kit; export PATH=$PWD/.venv/bin:$PATH KIT_YES=1 PIP_CERT={CERTIFICATES}; {shell}"
     )
-    yes = f"yes | script -qec {shlex.quote(line)} /dev/null"
-    return docker("exec", "-e", "TERM=xterm", name, "sh", "-c", yes)
+    ours, theirs = pty.openpty()
+    words = ["docker", "exec", "-it", "-e", "TERM=xterm", name, "bash", "-c", line]
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said, asked = b"", 0
+    with contextlib.suppress(OSError):  # at its end a terminal says EIO
+        while more := os.read(ours, 1 << 16):
+            said += more
+            if re.search(rb"\[[yY]/[nN]\]\s*$", said[asked:]):
+                asked = len(said)
+                os.write(ours, b"y\n")
+    os.close(ours)
+    text = said.decode(errors="replace")
+    assert process.wait() == 0, f"{shell}\n{text[-4000:]}"
+    return text
 
 
 def test_every_line_of_the_readme_is_a_command() -> None:
