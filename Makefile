@@ -1,6 +1,6 @@
 # kit's front door. On a fresh Debian machine: `make demo`, `make test`; nothing before them.
 .DEFAULT_GOAL := help
-.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-runtimes test-images explore fuzz bench pictures lock docs derived dist clean
+.PHONY: help install engine tools images demo check format schemas test test-fast coverage test-heavy test-runtimes test-images explore fuzz bench pictures lock docs derived dist clean
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
@@ -10,8 +10,10 @@ WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1)
 # Hundreds of tests start kit: byte code is kept whatever the environment says, and numpy makes no
 # threads, which a process that computes for milliseconds only waits for.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(PY) -m pytest
-FAST := -m "not docker and not real and not runtimes and not debians and not slow" \
+FAST := -m "not docker and not real and not runtimes and not debians and not heavy and not slow" \
 	$(WORKERS) --dist worksteal --hypothesis-profile=quick
+# A file of tests is one worker's, so that what its tests share is made once.
+SHARED := $(WORKERS) --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal
@@ -59,7 +61,10 @@ coverage: install ## the same tests, each line counted: twice the time; fails be
 	$(PYTEST) $(FAST) --cov=kit --cov-report= --cov-fail-under=80
 
 test: install engine tools images ## every test that needs no GPU, real containers included
-	$(PYTEST) -m "not runtimes and not debians" $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not runtimes and not debians and not heavy" $(SHARED)
+
+test-heavy: install engine tools images ## sweeps over many inputs, faults of whole runs, kit installed elsewhere
+	$(PYTEST) -m "heavy and not runtimes and not debians" $(SHARED)
 
 test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
 	$(PYTEST) -m runtimes

@@ -14,6 +14,7 @@ from kit.energy.shape import on_period
 H200 = SENSORS["H200"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("name", "limits"),
     [
@@ -35,6 +36,7 @@ def test_windows_meet_their_targets_on_loads_of_any_shape(
         assert found.rms < limit, length
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("length", [1.0, 3.0, 10.0])
 def test_stated_intervals_cover_the_truth(length: float) -> None:
     """Over all loads together; halved uncertainties would not, so that the check can fail."""

@@ -16,9 +16,12 @@ from kit.machine import images
 from kit.machine.images import make
 from kit.machine.images.configuration import configuration
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("buildah") is None, reason="buildah is not here: `make tools` installs it"
-)
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(
+        shutil.which("buildah") is None, reason="buildah is not here: `make tools` installs it"
+    ),
+]
 # What a builder makes by itself, where a container's runtime will mount something.
 OF_THE_BUILDER = {"dev", "proc", "sys", "run", "etc/hosts", "etc/resolv.conf", "etc/hostname"}
 

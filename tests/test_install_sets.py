@@ -21,7 +21,7 @@ from kit.store import seal
 from tests import golden
 from tests.elsewhere import ROOT, Elsewhere, wheel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1200)]
 MOST_MB_OF_THE_CORE = 90
 SETS = ("core", "run", "tui", "report", "study", "all")
 LIBRARIES: dict[str, set[str]] = {

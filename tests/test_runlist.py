@@ -137,6 +137,7 @@ def test_the_newest_comes_first_and_a_screenful_at_once(store: Store) -> None:
     assert int(first[0].run, 16) == FIRST + 9
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_ten_thousand_runs_come_from_the_index(
     store: Store, monkeypatch: pytest.MonkeyPatch

@@ -400,6 +400,7 @@ def test_lines_are_short_and_few() -> None:
     assert cause and len(cause.lines) <= 4 and max(map(len, cause.lines)) <= 300
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "unit",
     [

@@ -120,6 +120,7 @@ def put(path: Path, kind: str) -> None:
     KINDS[kind](path)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("place", PLACES)
 def test_strays_in_a_store(store: Store, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     runs, at = store.runs(), ("--runs", store.root)
@@ -153,6 +154,7 @@ LOOKING: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["pipe", "folder", "zeros", "itself", "noise", "null"])
 @pytest.mark.parametrize("name", ["manifest.json", "results.json", "env"])
 def test_strays_in_a_run(
@@ -181,6 +183,7 @@ DOCUMENTS += ["launches/000/driver.json", "launches/000/effective.json"]
 COMPUTING = [words for words in LOOKING if words[0] in ("show", "report", "compare", "recompute")]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_malformed_documents_that_were_sealed(
     store: Store, name: str, capsys: pytest.CaptureFixture[str]
@@ -198,6 +201,7 @@ STREAMS = ["events.jsonl", "inputs/schedule.jsonl", "launches/000/requests.jsonl
 STREAMS += ["launches/000/responses.jsonl", "samples/nvml.csv"]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", STREAMS)
 def test_malformed_records_that_were_sealed(
     store: Store, name: str, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ import pytest
 CLONE = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("first", [0, 1_000_000])
 @pytest.mark.slow
 def test_whatever_an_archive_holds_verify_answers(first: int) -> None:

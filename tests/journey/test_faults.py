@@ -23,7 +23,7 @@ import pytest
 from kit.judge.verify import verify
 from tests.journey.conftest import Workplace, loopback_spec
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.heavy]
 NO_SUCH = "sha256:" + "0" * 64
 
 

@@ -48,6 +48,7 @@ def in_tmux(folder: Path, command: str) -> str:
     return f"tmux -u -S {folder}/far.sock -f /dev/null new-session {shlex.quote(command)}"
 
 
+@pytest.mark.heavy
 @pytest.mark.real
 @pytest.mark.timeout(900)
 def test_a_run_outlives_its_link_and_its_tmux_and_reproduces(

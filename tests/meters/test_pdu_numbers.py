@@ -93,6 +93,7 @@ def test_numbers_and_names_that_cannot_be_are_refused(
     assert "docs/host.md" in caught.value.remedy
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:12])
 def test_no_value_of_host_toml_ends_in_a_traceback(odd: str, tmp_path: Path) -> None:
     """Whatever stands there: a refusal, a meter that says why, or a plan that can be sealed."""

@@ -633,6 +633,7 @@ def test_a_fingerprint_of_any_form_makes_no_traceback(run: Path, key: str, odd: 
     verify(golden.reseal(run))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("odd", [None, "x", [[1]], {"a": {"b": None}}])
 @pytest.mark.parametrize(
     ("kind", "key"),
