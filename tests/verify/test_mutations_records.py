@@ -5,6 +5,7 @@ check, and ask for the reason code by name. A careful forger also derives the re
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -449,6 +450,20 @@ def test_a_line_that_names_a_key_twice_is_invalid(run: Path, name: str) -> None:
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
+@pytest.mark.parametrize("number", ["1.0", "-0.0", "1e-07", "1e16", "9007199254740993.0"])
+def test_a_line_with_a_number_in_another_form_is_invalid(run: Path, number: str) -> None:
+    """Two files with the same values would have two hashes."""
+    lines = (run / RESPONSES).read_bytes().splitlines()
+    document = {**json.loads(lines[0]), "timings": {"a": 1}}
+    lines[0] = jsonio.canonical(document)
+    (run / RESPONSES).write_bytes(b"\n".join(lines) + b"\n")
+    run = golden.reseal(run)
+    assert verify(run).passed
+    lines[0] = lines[0].replace(b'{"a":1}', b'{"a":' + number.encode() + b"}")
+    (run / RESPONSES).write_bytes(b"\n".join(lines) + b"\n")
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
 @pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
 def test_a_line_that_is_not_utf_8_is_invalid(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes().replace(b"measured", b"measure\xff", 1))
@@ -457,8 +472,6 @@ def test_a_line_that_is_not_utf_8_is_invalid(run: Path, name: str) -> None:
 
 def edit_raw(path: Path, change: Callable[[Any], object]) -> None:
     """`golden.edit_lines` for values that canonical JSON does not allow."""
-    import json
-
     documents = [json.loads(line) for line in path.read_bytes().splitlines()]
     change(documents)
     plain = [json.dumps(line, sort_keys=True, separators=(",", ":")) for line in documents]

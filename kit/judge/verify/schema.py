@@ -49,7 +49,8 @@ _DOCUMENTS = {
 _DRIVER = "driver.json"
 _LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
 _NOT_OURS = "inputs/image/"  # a recipe is kept as its author wrote it
-_LONG_NUMBER = re.compile(rb"\d{16}")
+# Numbers that msgspec may write in another form than RFC 8785: of 2^53 or more, 1.0, 1e-7.
+_ODD_NUMBER = re.compile(rb"\d{16}|[:,\[]-?\d+(\.0[,}\]]|[\d.]*[eE])")
 _SHOWN = 160
 _LEVELS = frozenset(get_args(Level))
 _LINES: dict[str, type[Record]] = {
@@ -209,7 +210,7 @@ def _is_canonical(decoder: msgspec.json.Decoder[Any], line: bytes) -> bool:
     """Whether ``line`` is RFC 8785; for most lines msgspec decides it a hundred times faster."""
     try:
         alike = msgspec.json.encode(decoder.decode(line), order="sorted") == line
-        if alike and not _LONG_NUMBER.search(line):  # which may be 2^53 or more
+        if alike and not _ODD_NUMBER.search(line):
             return True
         return jsonio.canonical(jsonio.parse(line)) == line
     except (ValueError, RecursionError, jsonio.JsonRefused):

@@ -125,6 +125,7 @@ complete -c kit -n '__fish_kit_using_command attach' -l plain -d 'print lines in
 complete -c kit -n '__fish_kit_using_command check' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command check' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command check' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command check' -l spec -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command check' -l file -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command check' -l json -d 'Print JSON on stdout.'
 
@@ -137,6 +138,7 @@ complete -c kit -n '__fish_kit_using_command compare' -l by -r -d 'A field that 
 complete -c kit -n '__fish_kit_using_command compare' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command compare' -l format -x -a 'table json csv latex' -d 'csv is a row per metric and run; latex is a tabular with a column per run.'
 complete -c kit -n '__fish_kit_using_command compare' -l json -d 'Print JSON on stdout.'
+complete -c kit -n '__fish_kit_using_command compare' -l out -r -F -d 'The file to write; - is standard output.'
 # Positionals for: compare
 complete -c kit -n '__fish_kit_using_command compare; and test (__fish_kit_positional_index 1) = 0; and not string match -q -- "-*" (commandline -ct)' -f -a '(__fish_kit_complete)'
 complete -c kit -n '__fish_kit_using_command compare; and test (__fish_kit_positional_index 1) -ge 1; and not string match -q -- "-*" (commandline -ct)' -f -a '(__fish_kit_complete)'
@@ -154,7 +156,7 @@ complete -c kit -n '__fish_kit_using_command export' -l help -d 'Display this me
 complete -c kit -n '__fish_kit_using_command export' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command export' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command export' -l run -x -a '(__fish_kit_complete)' -d 'the sealed run: folder, or the beginning of its hash.'
-complete -c kit -n '__fish_kit_using_command export' -l out -r -F -d 'the folder (or file) to write.'
+complete -c kit -n '__fish_kit_using_command export' -l out -r -F -d 'the folder or the file to write; - is standard output.'
 complete -c kit -n '__fish_kit_using_command export' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command export' -l identity -d 'include private/identity.json: host name and device UUIDs.'
 # Positionals for: export
@@ -226,7 +228,7 @@ complete -c kit -n '__fish_kit_using_command import energibridge' -l json -d 'Pr
 complete -c kit -n '__fish_kit_using_command init' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command init' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command init' -l version -d 'Display application version.'
-complete -c kit -n '__fish_kit_using_command init' -l file -r -F -d 'the file to write.'
+complete -c kit -n '__fish_kit_using_command init' -l file -r -F -d 'the file to write; - is standard output.'
 complete -c kit -n '__fish_kit_using_command init' -l template -r -d 'a spec of specs/ to copy; an unknown name lists them.'
 complete -c kit -n '__fish_kit_using_command init' -l model -r -d 'a .gguf file, a model'\''s folder, or hf:ORG/REPO@REVISION from the hub'\''s cache. I…'
 complete -c kit -n '__fish_kit_using_command init' -l yes -d 'Do not ask.'
@@ -305,6 +307,7 @@ complete -c kit -n '__fish_kit_using_command pdu probe' -l json -d 'Print JSON o
 complete -c kit -n '__fish_kit_using_command plan' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command plan' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command plan' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command plan' -l spec -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command plan' -l file -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command plan' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command plan' -l json -d 'Print JSON on stdout.'
@@ -347,7 +350,7 @@ complete -c kit -n '__fish_kit_using_command report' -l version -d 'Display appl
 complete -c kit -n '__fish_kit_using_command report' -l run -x -a '(__fish_kit_complete)' -d 'the run: folder, single file, or the beginning of its hash.'
 complete -c kit -n '__fish_kit_using_command report' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command report' -l format -x -a 'html text csv csv-metrics' -d 'html: one file for a browser. text: plain, 80 columns. csv: a row per launch, p…'
-complete -c kit -n '__fish_kit_using_command report' -l out -r -F -d 'The file to write; - is stdout.'
+complete -c kit -n '__fish_kit_using_command report' -l out -r -F -d 'The file to write; - is standard output.'
 complete -c kit -n '__fish_kit_using_command report' -l against -x -a '(__fish_kit_complete)' -d 'an original run; the report then shows the replay'\''s verdicts.'
 complete -c kit -n '__fish_kit_using_command report' -l figures -r -F -d 'A folder to write the figures into instead: each as SVG, PNG and PDF, and its r…'
 complete -c kit -n '__fish_kit_using_command report' -l force -d 'overwrite figures that are there already.'
@@ -369,6 +372,7 @@ complete -c kit -n '__fish_kit_using_command rm; and test (__fish_kit_positional
 complete -c kit -n '__fish_kit_using_command run' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command run' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command run' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command run' -l spec -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command run' -l file -r -F -d 'the run spec.'
 complete -c kit -n '__fish_kit_using_command run' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command run' -l concurrency -r -d 'levels such as 1,4,16: a run for each, one after the other, called NAME-c1, NAM…'
@@ -381,6 +385,7 @@ complete -c kit -n '__fish_kit_using_command schema' -l help -d 'Display this me
 complete -c kit -n '__fish_kit_using_command schema' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command schema' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command schema' -l name -r -d 'run-spec, plan, event, manifest, results; runtime:NAME or workload:NAME for the…'
+complete -c kit -n '__fish_kit_using_command schema' -l out -r -F -d 'The file to write; - is standard output.'
 
 # Options for: show
 complete -c kit -n '__fish_kit_using_command show' -l help -d 'Display this message and exit.'
