@@ -2,7 +2,7 @@
 
     python scripts/pictures.py FOLDER            every screen, and the report of every run
     python scripts/pictures.py FOLDER RUNS       of another store
-    python scripts/pictures.py docs RUNS readme  the README's: RUNS holds runs at several levels
+    python scripts/pictures.py docs RUNS docs    those of README and docs; RUNS has several levels
 
 Screens are drawn by the app itself over a copy of the store, at each size that kit is made for;
 pages by Chromium, on a wide and a narrow screen and on paper. Needs `make tools`.
@@ -91,15 +91,23 @@ async def screens(folder: Path, store: Store, browser: Browser) -> None:
 def pages(folder: Path, store: Store, browser: Browser) -> None:
     """Draw the report of every run on a wide and a narrow screen, and its first sheet on A4."""
     for run in store.runs():
-        loaded = records.load(archive.open_source(run))
-        browser.show(report.html(run.name, loaded, results.compute(loaded)))
+        browser.show(page_of(run))
         for width in (WIDE, NARROW):
             put(folder / f"report-{run.name[:12]}-{width}.png", browser.picture(width))
         put(folder / f"report-{run.name[:12]}-A4.pdf", browser.printed("A4"))
 
 
-async def readme(folder: Path, store: Store, browser: Browser) -> None:
-    """Draw the README's pictures: the list of runs, and a comparison of all of them."""
+def page_of(run: Path) -> str:
+    """The report of a run."""
+    loaded = records.load(archive.open_source(run))
+    return report.html(run.name, loaded, results.compute(loaded))
+
+
+async def of_documents(folder: Path, store: Store, browser: Browser) -> None:
+    """Draw the list of runs, a comparison of all of them, and the first of a report's page."""
+    (run,) = (ROOT / "runs").glob("639521454908*")
+    browser.show(page_of(run))
+    put(folder / "report.png", browser.picture(WIDE, 1000))
     marks = [key for _ in store.runs() for key in ("space", "down")]
     by_concurrency = ("t", "down", "enter")
     for name, keys in {"home": (), "compare": (*marks, "c", *by_concurrency)}.items():
@@ -124,8 +132,8 @@ def main() -> None:
         os.environ["KIT_HOST_CONFIG"] = f"{scratch}/host.toml"
         os.chdir(scratch)
         with Browser(Path(scratch) / "browser") as browser:
-            if sys.argv[3:] == ["readme"]:
-                asyncio.run(readme(folder, Store(runs), browser))
+            if sys.argv[3:] == ["docs"]:
+                asyncio.run(of_documents(folder, Store(runs), browser))
                 return
             asyncio.run(screens(folder, Store(runs), browser))
             pages(folder, Store(runs), browser)

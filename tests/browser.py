@@ -106,12 +106,12 @@ class Browser:
             mobile=False,
         )
 
-    def picture(self, width: int) -> bytes:
-        """The whole page as a PNG, ``width`` CSS pixels wide."""
+    def picture(self, width: int, height: int = 0) -> bytes:
+        """The page as a PNG, ``width`` CSS pixels wide; whole, or its first ``height`` pixels."""
         self._wide(width)
-        height = self.value("Math.ceil(document.documentElement.getBoundingClientRect().height)")
-        self._wide(width, int(height))
-        shot = self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        whole = "Math.ceil(document.documentElement.getBoundingClientRect().height)"
+        self._wide(width, height or int(self.value(whole)))
+        shot = self._ask("Page.captureScreenshot", format="png")
         return base64.b64decode(shot["data"])
 
     def picture_of_svg(self, svg: str) -> bytes:
