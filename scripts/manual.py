@@ -41,7 +41,15 @@ def derived() -> dict[str, str]:
         path: build().generate_completion(prog_name="kit", shell=shell)  # type: ignore[arg-type]
         for shell, path in COMPLETIONS.items()
     }
+    scripts[COMPLETIONS["bash"]] = quoted(scripts[COMPLETIONS["bash"]])
     return {COMMANDS: page(helps), MAN: man(helps), **scripts}
+
+
+def quoted(bash: str) -> str:
+    """Bash's completion with names of files quoted: one may hold a blank, or a command."""
+    names = re.compile(r'COMPREPLY=\( \$\(compgen (-[fd]) -- "\$\{cur\}"\) \)')
+    put = r'compopt -o filenames; mapfile -t COMPREPLY < <(compgen \1 -- "${cur}")'
+    return names.sub(put, bash)
 
 
 def said() -> str:

@@ -68,6 +68,32 @@ def test_rules_together_mean_what_jsonschema_says() -> None:
                 assert not follows(schema, value) or check(value), (schema, value)
 
 
+@pytest.mark.parametrize(
+    ("schema", "document"),
+    [
+        ({"not": {"additionalProperties": False, "patternProperties": {"^a": {}}}}, {"a": 1}),
+        ({"not": {"items": {"type": "string"}, "prefixItems": [{}]}}, [1]),
+        (
+            {
+                "properties": {
+                    "x": {
+                        "$id": "https://e/x",
+                        "$defs": {"t": {"type": "string"}},
+                        "properties": {"y": {"$ref": "#/$defs/t"}},
+                    }
+                },
+                "$defs": {"t": True},
+            },
+            {"x": {"y": 1}},
+        ),
+    ],
+)
+def test_a_rule_that_changes_another_one_is_never_passed_over(
+    schema: dict[str, Any], document: Any
+) -> None:
+    assert not is_valid(schema, document) and not follows(schema, document)
+
+
 def test_an_unknown_schema_is_left_to_jsonschema() -> None:
     for schema in ({"$ref": "#"}, {"$ref": "#/$defs/none"}, {"type": "text"}, {"$ref": "other"}):
         assert not follows(schema, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -159,3 +161,35 @@ def test_zsh_would_load_the_function_that_the_file_defines() -> None:
     script = ROOT / manual.COMPLETIONS["zsh"]
     assert script.read_text().startswith("#compdef kit\n")
     assert f"\n{script.name}() {{\n" in script.read_text()
+
+
+def test_bash_quotes_the_name_of_a_strangers_file(tmp_path: Path) -> None:
+    """Else TAB and Enter would run what a file's name says; and a blank would cut a name."""
+    (tmp_path / "zz$(touch PWNED).kit.zip").touch()
+    (tmp_path / "zy my.kit.zip").touch()
+    tab = f"""bind 'set enable-bracketed-paste off' 2>/dev/null; source {BASH}; set +o history
+    complete -p kit"""
+    assert "compopt -o filenames" in BASH.read_text() and "$(compgen -f" not in BASH.read_text()
+    assert "complete" in said(tmp_path, "bash", "-c", tab)
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    lines = f"PS1='$ '; kit() {{ printf 'got<%s>' \"$@\"; }}; source {BASH}\n"
+    os.write(ours, lines.encode())
+    os.write(ours, b"kit import zz\t\nkit import zy\t\nexit\n")
+    shown = b""
+    with contextlib.suppress(OSError):
+        while more := os.read(ours, 1 << 16):
+            shown += more
+    shell.wait(20)
+    os.close(ours)
+    assert b"got<zz$(touch PWNED).kit.zip>" in shown, shown
+    assert b"got<zy my.kit.zip>" in shown, shown
+    assert not (tmp_path / "PWNED").exists()

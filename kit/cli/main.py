@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from cyclopts import App, CycloptsError, Group
 
@@ -195,7 +195,7 @@ def dispatch(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `kit ls | head`: the reader has closed the pipe
-        _forget_output()
+        _forget(sys.stdout)
         return EXIT_OK
     except OSError as error:
         return _complain(_of_system(error))
@@ -209,10 +209,10 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
-def _forget_output() -> None:
-    """Discard unwritten output, so that Python does not try to write it again at exit."""
+def _forget(stream: TextIO) -> None:
+    """Discard what is not written, so that Python does not try to write it again at exit."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 _REMEDIES = {
@@ -228,7 +228,7 @@ def _of_system(error: OSError) -> KitError:
     """An error of the operating system as kit's: about a file, or the output (``> /dev/full``)."""
     why = error.strerror or type(error).__name__
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
-        _forget_output()
+        _forget(sys.stdout)
         return KitError(f"the output cannot be written: {why}", "write it to another place")
     where = ascii(str(error.filename or "a file"))[1:-1]
     return UsageError(
@@ -244,8 +244,10 @@ def _default_command() -> list[str]:
 def _complain(error: KitError) -> int:
     from kit.show import render
 
-    with contextlib.suppress(OSError):  # nobody reads stderr: the code says it
+    try:
         render.error(error)
+    except OSError:  # nobody reads stderr: the code says it
+        _forget(sys.stderr)
     return error.exit_code
 
 

@@ -14,7 +14,16 @@ from kit.core.errors import ExtraMissing
 DISTRIBUTION = "kit-energy"
 # The top-level packages that each extra of pyproject.toml brings; tests hold the two together.
 _BRINGS = {
-    "run": ("docker", "installer", "prometheus_client", "pynvml", "pysnmp", "requests", "urllib3"),
+    "run": (
+        "cryptography",
+        "docker",
+        "installer",
+        "prometheus_client",
+        "pynvml",
+        "pysnmp",
+        "requests",
+        "urllib3",
+    ),
     "tui": ("textual", "textual_plotext"),
     "report": ("matplotlib",),
     "study": ("codecarbon",),
@@ -29,16 +38,28 @@ def install(extra: str) -> str:
 
 def require(library: str) -> None:
     """Raise ExtraMissing where ``library`` is absent, without importing it."""
-    if find_spec(library) is None:
+    if not _is_here(library):
         raise _without(library)
 
 
 def missing(error: BaseException) -> ExtraMissing | None:
-    """What to install, where ``error`` says that an extra's library is absent; else None."""
-    library = (getattr(error, "name", None) or "").partition(".")[0]
+    """What to install, where ``error`` says that an extra's library is absent; else None.
+
+    A library that is here and lacks a part is of another version: that is no missing extra.
+    """
+    library, _, part = (getattr(error, "name", None) or "").partition(".")
     if not isinstance(error, ModuleNotFoundError) or library not in BROUGHT_BY:
         return None
-    return _without(library)
+    return None if part and _is_here(library) else _without(library)
+
+
+def _is_here(library: str) -> bool:
+    """A folder of that name in the current one is no package."""
+    try:
+        spec = find_spec(library)
+    except ValueError:  # something holds its place in sys.modules
+        return False
+    return spec is not None and spec.loader is not None
 
 
 def _without(library: str) -> ExtraMissing:

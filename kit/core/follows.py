@@ -43,14 +43,12 @@ class _Unknown(Exception):
 def _follows(schema: Any, value: Any, root: Any) -> bool:
     if isinstance(schema, bool):
         return schema
-    for word, rule in schema.items():
-        check = _RULES.get(word)
-        if check is not None:
-            if not check(rule, value, schema, root):
-                return False
-        elif word not in _SILENT:
-            raise _Unknown(word)
-    return True
+    # All of them first: a "no" of the known ones would be a "yes" inside ``not`` or ``if``.
+    if schema.keys() - _KNOWN or (schema is not root and "$id" in schema):
+        raise _Unknown(schema)
+    return all(
+        _RULES[word](rule, value, schema, root) for word, rule in schema.items() if word in _RULES
+    )
 
 
 def _ref(rule: str, value: Any, _: Any, root: Any) -> bool:
@@ -155,3 +153,4 @@ _RULES: dict[str, Rule] = {
 _SILENT = frozenset(
     ("$schema", "$id", "$defs", "title", "description", "default", "examples", "then", "else")
 )
+_KNOWN = _RULES.keys() | _SILENT

@@ -97,9 +97,11 @@ def t_quantile(p: float, df: float) -> float:
     one function, and its releases round differently.
 
     Args:
-        p: a probability, above 0 and below 1.
+        p: a probability in 1e-6…1 - 1e-6.
         df: degrees of freedom, at least 1; fractions as Welch's formula gives them.
     """
+    if not 1e-6 <= p <= 1 - 1e-6:
+        raise ValueError(f"no quantile of {p}")
     if p < 0.5:
         return -t_quantile(1 - p, df)
     t = statistics.NormalDist().inv_cdf(p)

@@ -60,6 +60,10 @@ class FrugalApp(App[None]):
         super().__init__()
         self.sent = Sent()
 
+    def on_resize(self) -> None:
+        """The terminal has cut or moved its lines, also where it has its old size again."""
+        self.sent.forget()
+
     def fail(self, bug: Exception) -> None:
         """End as for an exception that nobody awaits."""
         self._handle_exception(bug)

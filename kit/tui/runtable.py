@@ -103,7 +103,9 @@ class RunTable(DataTable[Text]):
         super().__init__(id=id, cursor_type="row", cell_padding=0)
         self.rows_shown: list[Row] = []
         self._drawn: list[tuple[Row, bool]] = []
-        self._columns: list[Column] = []
+        self._columns: list[Column] | None = (
+            None  # none is made; the narrowest table has but the state
+        )
         self._marked: Collection[str] = ()
 
     @property
@@ -118,7 +120,7 @@ class RunTable(DataTable[Text]):
         self.rows_shown, self._marked = rows, marked
         count = max(PAGE, len(self._drawn))
         wanted = [(row, row.run in marked) for row in rows[:count]]
-        if wanted[: len(self._drawn)] != self._drawn or not self._columns:
+        if wanted[: len(self._drawn)] != self._drawn or self._columns is None:
             self._rebuild(here, wanted)
         else:
             self._add(wanted[len(self._drawn) :])
@@ -150,13 +152,13 @@ class RunTable(DataTable[Text]):
         """Make the columns anew."""
         self.clear(columns=True)
         self.add_column(Text(" status"), width=_STATE_WIDTH + 1)
-        for column in self._columns:
+        for column in self._columns or ():
             heading = column.heading.rjust(column.width) if column.right else column.heading
             self.add_column(Text(heading), width=column.width + 1)
 
     def _add(self, wanted: Sequence[tuple[Row, bool]]) -> None:
         for row, marked in wanted:
-            self.add_row(*cells(row, self._columns, marked))
+            self.add_row(*cells(row, self._columns or (), marked))
         self._drawn += wanted
 
     def _return_to(self, here: Row | None) -> None:

@@ -57,12 +57,26 @@ class Sent:
         if size != self._size:
             self._size = size
             self._lines = [[_UNSENT] * size.width for _ in range(size.height)]
+        # Until a new size is laid out, pieces lie where they were: perhaps beyond the edge.
         return "".join(
             sequence
             for x, y, strip in pieces
-            if 0 <= y < size.height
-            for sequence in self._line(x, y, list(_cells(strip, system))[: size.width - x])
+            if 0 <= y < size.height and 0 <= x < size.width
+            for sequence in self._piece(x, y, strip, size.width, system)
         )
+
+    def _piece(
+        self, x: int, y: int, strip: Strip, width: int, system: ColorSystem | None
+    ) -> Iterator[str]:
+        cells = list(_cells(strip, system))
+        if len(cells) == strip.cell_length:
+            yield from self._line(x, y, cells[: width - x])
+            return
+        # A character that joins one before it, in another segment: who knows how wide it is shown.
+        known = self._lines[y]
+        known[x : x + strip.cell_length] = [_UNSENT] * (min(x + strip.cell_length, width) - x)
+        yield Control.move_to(x, y).segment.text
+        yield _sequence(list(_cells(strip.crop(0, width - x), system)))
 
     def _line(self, x: int, y: int, new: list[Cell]) -> Iterator[str]:
         line = self._lines[y]

@@ -335,7 +335,8 @@ def test_a_full_disk_and_a_read_only_one(
 )
 def test_output_that_nobody_takes(store: Store, words: str, to: str) -> None:
     command = words.replace("RUN", store.runs()[0].name[:12])
-    line = f'"{sys.executable}" -m kit {command} {to}; echo ${{PIPESTATUS[0]}} >&3'
+    buffered = "env -u PYTHONUNBUFFERED"  # unwritten output is tried again at exit
+    line = f'{buffered} "{sys.executable}" -m kit {command} {to}; echo ${{PIPESTATUS[0]}} >&3'
     done = subprocess.run(
         ["bash", "-c", f"exec 3>code; {line}"], capture_output=True, text=True, check=False
     )

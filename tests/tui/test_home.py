@@ -53,6 +53,13 @@ def home(store: Store, *, ascii_only: bool = False) -> KitApp:
     return KitApp(store, first=HomeScreen(), ascii_only=ascii_only)
 
 
+async def test_a_window_of_one_column_lists_the_states(three: Store) -> None:
+    app = home(three)
+    async with app.run_test(size=(20, 6)) as pilot:
+        await settled(pilot)
+        assert "complete" in drawn(app) and "bug" not in drawn(app)
+
+
 @pytest.mark.parametrize("size", [(60, 15), *SIZES])
 async def test_the_list_fits_every_size(
     three: Store, size: tuple[int, int], screen_text: ScreenText

@@ -91,6 +91,25 @@ def test_a_terminal_shows_whatever_was_drawn(seed: int) -> None:
         assert terminal.cells == anew.cells
 
 
+@pytest.mark.parametrize("narrower", [Size(10, 6), Size(40, 2), Size(0, 0)])
+def test_a_layout_of_the_former_size_is_cut_at_the_edge(narrower: Size) -> None:
+    """A new size is known before it is laid out."""
+    pieces = [(30, y, Strip([Segment("x" * 10)])) for y in range(6)]
+    assert Sent().changes(pieces, narrower, None) in ("", Sent().changes(pieces[:2], SIZE, None))
+
+
+@pytest.mark.parametrize(
+    "texts", [("e", "\u0301x"), ("\u0301abc",), ("❤", "\ufe0f"), ("\u200babc", "d")], ids=ascii
+)
+def test_a_row_whose_width_is_in_doubt_is_sent_whole_each_time(texts: tuple[str, ...]) -> None:
+    sent, strip = Sent(), Strip([Segment(text) for text in (*texts, "end")])
+    for _ in range(2):
+        changes = sent.changes([(0, 0, strip)], SIZE, None)
+        assert "end" in changes
+    after = sent.changes([(0, 0, Strip([Segment("plain", None)]))], SIZE, None)
+    assert "plain" in after
+
+
 def test_what_stands_there_is_not_sent_again() -> None:
     sent, strip = Sent(), Strip([Segment("the same" * 5, STYLES[3])])
     assert "the same" in sent.changes([(0, 0, strip)], SIZE, ColorSystem.TRUECOLOR)

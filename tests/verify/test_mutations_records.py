@@ -464,6 +464,28 @@ def test_a_line_with_a_number_in_another_form_is_invalid(run: Path, number: str)
     assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
 
 
+@pytest.mark.parametrize(
+    "timings",
+    ['{"\uffff":1,"\U00010000":2}', '{"a":' + "[" * 100 + "]" * 100 + "}"],
+    ids=["order of keys", "depth"],
+)
+def test_a_line_in_another_form_is_invalid(run: Path, timings: str) -> None:
+    lines = (run / RESPONSES).read_bytes().splitlines()
+    lines[0] = jsonio.canonical({**json.loads(lines[0]), "timings": {"here": 1}})
+    lines[0] = lines[0].replace(b'{"here":1}', timings.encode())
+    (run / RESPONSES).write_bytes(b"\n".join(lines) + b"\n")
+    assert failed(verify(golden.reseal(run))) == {"FILE_INVALID"}
+
+
+@pytest.mark.parametrize("name", [REQUESTS, RESPONSES, FILE])
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_lines_end_as_kit_ends_them(run: Path, name: str, end: bytes) -> None:
+    """Another reader of lines would see other lines."""
+    data = (run / name).read_bytes()
+    (run / name).write_bytes(data.replace(b"\n", end, 1))
+    assert "FILE_INVALID" in failed(verify(golden.reseal(run)))
+
+
 @pytest.mark.parametrize("name", [REQUESTS, RESPONSES, "inputs/schedule.jsonl"])
 def test_a_line_that_is_not_utf_8_is_invalid(run: Path, name: str) -> None:
     (run / name).write_bytes((run / name).read_bytes().replace(b"measured", b"measure\xff", 1))

@@ -99,19 +99,18 @@ class Occupants:
         if own == "":
             return False
         with contextlib.suppress(OSError):
-            group = (self._proc / str(pid) / "cgroup").read_text()
+            group = (self._proc / str(pid) / "cgroup").read_text(errors="replace")
             return None if own is None else own in group
         return None
 
     def _id(self, container: str) -> str | None:
-        """The id of the run's container, asked of the engine once."""
+        """The id of the run's container; asked of the engine until it has one."""
         if container not in self._groups:
             from kit.machine import containers
 
-            self._groups[container] = None
             with contextlib.suppress(KitError, OSError), containers.connect() as engine:
                 self._groups[container] = engine.container_id(container)
-        return self._groups[container]
+        return self._groups.get(container)
 
 
 def why_not(error: MeterUnavailable) -> str:

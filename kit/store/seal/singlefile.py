@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -56,18 +57,17 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
     target = out / f"{name}{SUFFIX}" if out.is_dir() else out
     if target.exists() and not target.is_file():
         raise UsageError(f"{target} is there and is no file", "name another file or folder")
-    part = target.with_name(target.name + ".part")
     try:
-        with zipfile.ZipFile(part, "w") as packed:
-            for member in members:
-                _pack(packed, f"{name}/{member}", source, member)
-            if excerpts := _attempts(source, manifest.spec_hash, ledger):
-                packed.writestr(_info(f"{name}/{ATTEMPTS}"), excerpts)
-        sync(part)
-        part.replace(target)
+        with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
+            part = Path(beside) / target.name
+            with zipfile.ZipFile(part, "w") as packed:
+                for member in members:
+                    _pack(packed, f"{name}/{member}", source, member)
+                if excerpts := _attempts(source, manifest.spec_hash, ledger):
+                    packed.writestr(_info(f"{name}/{ATTEMPTS}"), excerpts)
+            sync(part)
+            part.replace(target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise onestep.cannot_write(target, error, "name another folder") from error
     return target
 
