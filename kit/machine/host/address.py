@@ -85,7 +85,7 @@ def _split(text: str) -> tuple[str, str | None]:
 
 def _port(text: str) -> int:
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError("the port must be a number in 1…65535")  # which may be a password
+        raise ValueError(f"the port {text!r} must lie in 1…65535")
     return int(text)
 
 
