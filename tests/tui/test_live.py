@@ -28,7 +28,7 @@ from kit.tui.live.runscreen import RunScreenBase
 from kit.tui.screens import live as live_screen
 from kit.tui.screens.live import LiveScreen, RecordingScreen
 from tests.committed import H200
-from tests.tui.conftest import SIZES, ScreenText, drawn
+from tests.tui.conftest import SIZES, ScreenText, at_rest, drawn
 from tests.tui.story import Frozen, Story, in_measured_block
 
 ID = "ab12cd34"
@@ -666,7 +666,7 @@ async def test_the_log_and_its_filter(flight: InFlight, screen_text: ScreenText)
         await shown.heard(story)
         assert "startup began" not in shown.text()
         await shown.press("l")
-        assert "measured began" in shown.text()
+        assert "measured began" in await at_rest(shown.app)
         await shown.press("slash", *"startup", "enter")
         assert "measured began" not in shown.text()
         await screen_text(shown.app)
