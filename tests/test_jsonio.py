@@ -167,3 +167,13 @@ def test_half_a_character_is_refused(text: bytes) -> None:
         jsonio.parse(text)
     assert caught.value.code == "JSON_MALFORMED" and caught.value.remedy
     assert caught.value.message.encode()
+
+
+@pytest.mark.parametrize("last", [b'"\\ud800"', b"NaN", b'{"a":1,"a":2}', b"9007199254740993"])
+def test_the_place_of_a_fault_is_sought_in_a_short_text_alone(last: bytes) -> None:
+    """A stranger's archive may hold gigabytes, and to look takes seconds a megabyte."""
+    for size, is_placed in ((1000, True), (5 << 20, False)):
+        filler = b'"' + b"x" * size + b'",'
+        with pytest.raises(jsonio.JsonRefused) as refused:
+            jsonio.parse(b"[" + filler + last + b"]")
+        assert (refused.value.at is not None) == is_placed

@@ -156,22 +156,8 @@ def deliver(data: bytes, out: Path | None, remedy: str = "name a file with --out
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
         return False
-    outside_runs(out)
     onestep.write(out, data, remedy)
     return True
-
-
-def outside_runs(out: Path) -> None:
-    """Refuse to write into a sealed run, which would no longer be the one that was sealed.
-
-    Raises:
-        UsageError: ``out`` lies in one.
-    """
-    for folder in out.resolve().parents:
-        if jsonio.is_sha256(folder.name) and (folder / MANIFEST).exists():
-            raise UsageError(
-                f"{out} lies in the sealed run {folder.name[:12]}", "name a file elsewhere"
-            )
 
 
 def as_folder(out: Path, option: str, remedy: str) -> Path:

@@ -134,11 +134,7 @@ def _in_words(value: EnergyValue) -> dict[str, Any]:
 
 
 def _write(recording: Recording, out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "energibridge.csv").write_bytes(recording.csv)
-        facts = jsonio.canonical(msgspec.to_builtins(list(recording.meters)))
-        (out / "meters.json").write_bytes(facts + b"\n")
-    except OSError as error:
-        raise onestep.cannot_write(out, error, "name a folder with --out") from error
+    facts = jsonio.canonical(msgspec.to_builtins(list(recording.meters)))
+    files = {"energibridge.csv": recording.csv, "meters.json": facts + b"\n"}
+    onestep.write_all(out, files, force=True)
     say(f"wrote {out / 'energibridge.csv'} and {out / 'meters.json'}")

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from kit.cli import owning, progress
 from kit.cli.common import Json, Runs, Yes, as_folder, print_json, say
 from kit.cli.paths import Named, Written
+from kit.core import onestep
 from kit.core.errors import EXIT_BLOCKED, EXIT_VERIFY, UsageError
 from kit.core.model import Finding
 from kit.core.units import rounded
@@ -153,7 +154,7 @@ def images_build(
 
     Args:
         recipe: a recipe's name; `kit images ls` lists them.
-        anew: build it again even if it is there.
+        anew: build it although it exists.
     """
     with progress.Tasks() as tasks:
         built = images.build(recipe, tasks.say, tasks.progress, anew=anew)
@@ -186,6 +187,7 @@ def images_context(recipe: str, folder: Annotated[Path, Written]) -> None:
         folder: the folder to make; it must not exist.
     """
     as_folder(folder, "FOLDER", "name a folder that does not exist yet")
+    onestep.outside_runs(folder)
     with progress.Tasks() as tasks:
         images.lay(images.recipe(recipe), folder, tasks.say, tasks.progress)
     sys.stdout.write(f"{folder}\n")

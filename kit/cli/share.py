@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from kit.cli.common import Run, Runs, deliver, find_run, outside_runs, say, store_of
+from kit.cli.common import Run, Runs, deliver, find_run, say, store_of
 from kit.cli.paths import STDOUT, Written
 from kit.core.errors import ArchiveRefused, UsageError
 from kit.store import seal
@@ -37,7 +37,6 @@ def export(
     if out == STDOUT:
         _stream(path, identity, ledger)
     else:
-        outside_runs(out if out.is_file() else out / "in it")
         packed = seal.export(path, out, with_withheld=identity, ledger=ledger)
         sys.stdout.write(f"{packed}\n")
     if not identity:

@@ -54,13 +54,8 @@ def init(
     if file != STDOUT:
         _check_place(file, force)
     data = source.read_bytes() if model is None else owning.begun(model, yes)
-    if file == STDOUT:
-        deliver(data, file)
+    if not deliver(data, file, "name another file"):
         return
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}", "name another file") from error
     following = f"`kit run {file}`" if model else f"edit it, then `kit check {file}`"
     say(f"wrote {file}; next: {following}")
 

@@ -18,7 +18,7 @@ def load() -> None:
 
 
 class _Late:
-    """Stands for a module, and imports it when it is first asked for something of it."""
+    """A module that is imported at the first use of one of its names."""
 
     def __init__(self, module: str) -> None:
         self._module = module

@@ -69,7 +69,7 @@ class SpecInvalid(UsageError):
         self, problems: Sequence[Problem], where: str = "the spec", places: Sequence[Place] = ()
     ) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__(f"{where} has {count}", "mend what is listed below")
+        super().__init__(f"{where} has {count}", "fix what is listed below")
         self.problems, self.where, self.places = tuple(problems), where, tuple(places)
 
 

@@ -7,7 +7,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from kit.core import jsonio
 from kit.core.errors import UsageError
+
+_MANIFEST = "manifest.json"  # of a sealed run, whose folder is named by its hash
 
 
 def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
@@ -20,8 +23,9 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
         mode: of a file that is new, less what the umask takes.
 
     Raises:
-        UsageError: it cannot be written there.
+        UsageError: it cannot be written there, or lies in a sealed run.
     """
+    outside_runs(path)
     target = path.resolve() if path.is_symlink() else path
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -40,6 +44,19 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
             fresh.replace(target)
     except OSError as error:
         raise cannot_write(path, error, remedy) from error
+
+
+def outside_runs(path: Path) -> None:
+    """Refuse to write into a sealed run, which would no longer be the one that was sealed.
+
+    Raises:
+        UsageError: ``path``, a file or a folder, lies in one or is one.
+    """
+    whole = path.resolve()
+    for folder in (whole, *whole.parents):
+        if jsonio.is_sha256(folder.name) and (folder / _MANIFEST).exists():
+            run = folder.name[:12]
+            raise UsageError(f"{path} lies in the sealed run {run}", "name a place outside it")
 
 
 def cannot_write(path: Path, error: OSError, remedy: str) -> UsageError:
@@ -74,8 +91,9 @@ def write_all(folder: Path, files: Mapping[str, bytes], *, force: bool = False) 
         force: overwrite files that are there already.
 
     Raises:
-        UsageError: a file is there already, or they cannot be written.
+        UsageError: a file is there already, they cannot be written, or would lie in a sealed run.
     """
+    outside_runs(folder)
     there = [name for name in files if (folder / name).exists() or (folder / name).is_symlink()]
     if there and not force:
         raise UsageError(

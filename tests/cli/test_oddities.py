@@ -435,3 +435,39 @@ def test_a_failure_that_was_found_is_not_forgotten_by_a_shallower_look(
     assert run_kit("verify", forged) == 4
     run_kit("show", forged)
     assert any(word.startswith("failed: ") for word in checked(store, capsys))
+
+
+# --- sealed runs stay as they are ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report RUN --format text --out AT/results.json",
+        "report RUN --out AT/new/page.html",
+        "report RUN --figures AT",
+        "report RUN --figures AT/figures",
+        "export RUN AT",
+        "export RUN AT/results.json",
+        "compare RUN RUN --format csv --out AT/a.csv",
+        "schema plan --out AT/plan.json",
+        "init AT/spec.json --force",
+        "images context loopback AT/context",
+    ],
+)
+@pytest.mark.parametrize("link", [False, True])
+def test_nothing_is_written_into_a_sealed_run(
+    store: Store, command: str, link: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sealed, *_) = store.runs()
+    at = Path("elsewhere") if link else sealed
+    if link:
+        at.symlink_to(sealed)
+    before = {path: path.read_bytes() for path in sealed.rglob("*") if path.is_file()}
+    words = command.replace("AT", str(at)).replace("RUN", sealed.name[:12]).split()
+    if sealed.name[:12] in words:
+        words += ["--runs", str(store.root)]
+    assert run_kit(*words) == 2
+    err = capsys.readouterr().err
+    assert one_error(err) and "sealed run" in err
+    assert {path: path.read_bytes() for path in sealed.rglob("*") if path.is_file()} == before

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from kit.core.errors import EngineUnavailable
+from kit.machine import containers
+from kit.show.live.occupants import Occupants
 from tests.meters.fake import Fake
 
 Gpus = Callable[..., Fake]
@@ -55,3 +58,44 @@ def test_processes_have_names_and_an_owner(
 def test_an_empty_gpu_has_no_process(gpus: Gpus, proc: Path) -> None:
     seen = gpus(gpus=1).python(READ, str(proc), "mine")
     assert seen["gpu0"]["processes"] == []
+
+
+class Engine:
+    """An engine that names every container."""
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def container_id(self, name: str) -> str:
+        return "c0ffee"
+
+
+def unread(proc: Path) -> Occupants:
+    """The reader without a driver."""
+    occupants = Occupants.__new__(Occupants)
+    occupants._proc, occupants._groups = proc, {}
+    return occupants
+
+
+def test_a_container_that_is_not_there_yet_is_asked_for_again(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger may use the GPU before the run's container is made."""
+    answers: list[Any] = [EngineUnavailable("stopped", "start it"), OSError(), Engine(), None]
+
+    def connect() -> Engine:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(containers, "connect", connect)
+    occupants = unread(proc)
+    assert [occupants._id("run") for _ in range(4)] == [None, None, "c0ffee", "c0ffee"]
+
+
+def test_a_group_of_any_bytes_is_read(proc: Path) -> None:
+    (proc / "2" / "cgroup").write_bytes(b"0::/\xff\xfe\n")
+    assert unread(proc)._is_own(2, "c0ffee") is False

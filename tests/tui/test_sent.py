@@ -10,9 +10,12 @@ from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Size
 from textual.strip import Strip
 
+from kit.store.store import Store
+from kit.tui.app import KitApp
 from kit.tui.sent import Sent
 
 SIZE = Size(40, 6)
@@ -127,3 +130,17 @@ def test_everything_is_sent_after_another_program(why: str) -> None:
         sent.forget()
     size = SIZE if why == "asked" else Size(41, 6)
     assert "word" in sent.changes([(0, 0, strip)], size, None)
+
+
+async def test_a_new_size_makes_all_of_it_be_sent(store: Store) -> None:
+    """Also where it is the old one again: the terminal has cut its lines meanwhile."""
+    app = KitApp(store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        strip = Strip([Segment("here")])
+        size = Size(80, 24)
+        assert app.sent.changes([(0, 0, strip)], size, None)
+        assert not app.sent.changes([(0, 0, strip)], size, None)
+        app.post_message(events.Resize(size, size))
+        await pilot.pause()
+        assert app.sent.changes([(0, 0, strip)], size, None)

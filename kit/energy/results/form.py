@@ -110,7 +110,7 @@ def _fields(value: msgspec.Struct) -> dict[str, Any]:
 def _named(record: type[msgspec.Struct]) -> Iterator[tuple[str, str, bool]]:
     """A record's fields: name, name in JSON, and whether it is always there.
 
-    As `msgspec.structs.fields`, which makes the types of the fields anew at every call.
+    As `msgspec.structs.fields`, which makes the types of the fields again at every call.
     """
     names, defaults = record.__struct_fields__, record.__struct_defaults__
     without = (msgspec.NODEFAULT,) * (len(names) - len(defaults))

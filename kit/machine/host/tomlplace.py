@@ -23,7 +23,7 @@ def stopped(error: ValueError, text: str) -> tuple[str, Place | None]:
 def of_problem(text: str, section: str, words: str) -> Place | None:
     """The place of the first key that ``words`` name in backticks, else of the section's heading.
 
-    None where the section has no heading of its own, such as one of dotted keys.
+    None for a section without a heading, as dotted keys make it.
     """
     for heading in _HEADING.finditer(text):
         if heading[1].translate(_QUOTES) == section:

@@ -55,6 +55,7 @@ def _exported(source: ArchiveSource, out: Path, with_withheld: bool, ledger: Led
     withheld = {f.path for f in manifest.files if f.withheld and not with_withheld}
     members = [m for m in source.names() if m not in {*withheld, ATTEMPTS}]
     target = out / f"{name}{SUFFIX}" if out.is_dir() else out
+    onestep.outside_runs(target)
     if target.exists() and not target.is_file():
         raise UsageError(f"{target} is there and is no file", "name another file or folder")
     try:

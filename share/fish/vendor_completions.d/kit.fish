@@ -178,7 +178,7 @@ complete -c kit -n '__fish_kit_using_command images build' -l help -d 'Display t
 complete -c kit -n '__fish_kit_using_command images build' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command images build' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command images build' -l recipe -r -d 'a recipe'\''s name; kit images ls lists them.'
-complete -c kit -n '__fish_kit_using_command images build' -l anew -d 'build it again even if it is there.'
+complete -c kit -n '__fish_kit_using_command images build' -l anew -d 'build it although it exists.'
 complete -c kit -n '__fish_kit_using_command images build' -l json -d 'Print JSON on stdout.'
 
 # Options for: images context
