@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
+from textual.widgets import Input
 
 from kit.tui.form import edits
 from kit.tui.form.draft import ABSENT, Draft, Where
@@ -136,7 +137,15 @@ class Sheet(VerticalScroll, can_focus=False):
     def _follow(self) -> None:
         row = _row_around(self.screen.focused) if self.screen.focused else None
         if row and row in self._rows.values():
-            self.scroll_to_widget(row, animate=False)
+            is_first = self.screen.focused is self.first()
+            if is_first and row.virtual_region.bottom <= self.size.height:
+                self.scroll_home(animate=False)  # show what stands above it too
+            else:
+                self.scroll_to_widget(row, animate=False)
+
+    def first(self) -> Input | None:
+        """The uppermost field that takes text."""
+        return next(iter(self.query(Input)), None)
 
     def on_descendant_blur(self) -> None:
         self._draft.settle()

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from textual import on
 from textual.containers import Horizontal
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from kit.core.model import Problem
@@ -61,9 +61,8 @@ class DraftScreen(KitScreen):
         yield self._list
 
     def _focus_first(self) -> None:
-        first = next(iter(self._sheet.query(Input)), None)
-        if first and self.focused is None:
-            first.focus()
+        if self.focused is None and (first := self._sheet.first()):
+            first.focus(scroll_visible=False)  # it is at the top, whatever is laid out by now
 
     @property
     def _called(self) -> str:
