@@ -34,7 +34,7 @@ def _runs_to_choose(context: CompletionContext) -> list[str]:
         and (entry.is_dir() or entry.name.endswith(".kit.zip"))
         and (begun.startswith(".") or not entry.name.startswith("."))
     ]
-    return [path.name[:_HASH] for path in store.runs()] + files
+    return [name[:_HASH] for name in store.hashes()] + files
 
 
 Run = Annotated[str, Parameter(completer=_runs_to_choose)]

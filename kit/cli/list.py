@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated
 
@@ -30,6 +31,7 @@ def ls(
         sort: the column to sort by; runs without a value come last, equal ones newest first.
         reverse: sort the other way round.
     """
+    gc.disable()  # thousands of rows and no cycle: each of its rounds would look at them all
     where = store_of(runs, is_read=True)
     rows = runlist.rows(where, sort, reverse=reverse)
     if json:
@@ -51,8 +53,7 @@ def _report_notes(store: Store) -> None:
 
 def _report_others(store: Store) -> None:
     """Folders that hold a run under another name, such as a sync tool's copies."""
-    names = [path.name for path in store.others()]
-    if names:
+    if names := store.others():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         say(
             f"not named by a run's hash: {names[0]!a}{more}; `kit verify PATH` says which run it is"

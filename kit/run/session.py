@@ -235,7 +235,7 @@ def _no_single(store: Store, name: str, alive: list[str]) -> KitError:
         return UsageError(
             f"{len(alive)} runs of {where}{called}: {listed}", f"name one: `kit attach {alive[0]}`"
         )
-    if name and (runs := [path.name for path in store.runs() if path.name.startswith(name)]):
+    if name and (runs := [run for run in store.hashes() if run.startswith(name)]):
         return UsageError(f"run {name} is over", f"`kit show {runs[0][:12]}` shows it")
     if in_flight:
         return UsageError(

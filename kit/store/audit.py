@@ -116,7 +116,7 @@ def _listed(store: Store, ledger: Ledger) -> AuditCheck:
 
 def _missing(store: Store, ledger: Ledger) -> list[str]:
     noted = {entry.get("run_hash") for entry in ledger.entries}
-    return [path.name for path in store.runs(but=noted)]
+    return store.hashes(but=noted)
 
 
 def _unregistered(ledger: Ledger) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _attempts(store: Store, ledger: Ledger) -> AuditCheck:
     in_flight = set(store.ids())
     open_ = [str(id_) for id_ in begun if id_ not in ended and id_ not in in_flight]
     gone = {e["run_hash"] for e in ledger.entries if "run_hash" in e}
-    gone -= {path.name for path in store.runs()}
+    gone -= set(store.hashes())
     message = f"{len(begun)} attempts registered"
     message += f", {len(gone)} runs no longer here" if gone else ""
     if open_:
@@ -165,7 +165,7 @@ def _attempts(store: Store, ledger: Ledger) -> AuditCheck:
 
 
 def _strangers(store: Store) -> Iterator[AuditCheck]:
-    names = [ascii(path.name) for path in store.others()]
+    names = [ascii(name) for name in store.others()]
     if names:
         message = f"not named by a hash, so not among the runs: {_first_few(names)}"
         yield AuditCheck("STORE_OTHERS", "WARN", message)

@@ -125,7 +125,7 @@ def _no_single(store: Store, name: str, matches: list[Path]) -> UsageError:
             f"write more of its name, as in {listed[0]}",
         )
     what = f"no sealed run begins with {name!a} in {where}"
-    copies = [path.name for path in store.others() if name and path.name.startswith(name)]
+    copies = [other for other in store.others() if name and other.startswith(name)]
     if copies:
         renamed = f"{copies[0]!a} was renamed: give it the name of its hash, or name its path"
         return UsageError(what, renamed)
@@ -135,7 +135,7 @@ def _no_single(store: Store, name: str, matches: list[Path]) -> UsageError:
         remedy = f"`kit attach {unsealed[0]}` watches it" if goes_on else "`kit recover` seals it"
         state = "is in progress" if goes_on else "was left unsealed"
         return UsageError(f"run {unsealed[0]} of {where} {state}", remedy)
-    if not store.runs():
+    if not store.hashes():
         return UsageError(
             f"there is no sealed run in {where}",
             "`kit run SPEC` makes one; --runs names another folder of runs",
@@ -293,12 +293,16 @@ class Store:
 
     def runs(self, but: Container[object] = ()) -> list[Path]:
         """Every sealed run's folder, by hash, except for the hashes ``but``; nothing else."""
-        names = (name for name in self.folders() if name not in but)
-        return self._sealed(name for name in names if jsonio.is_sha256(name))
+        return [self.root / name for name in self.hashes(but)]
 
-    def others(self) -> list[Path]:
+    def hashes(self, but: Container[object] = ()) -> list[str]:
+        """The hash of every sealed run, except for ``but``."""
+        names = (name for name in self.folders() if name not in but)
+        return self._with_manifest(name for name in names if jsonio.is_sha256(name))
+
+    def others(self) -> list[str]:
         """Folders with a manifest whose name is no hash, such as a sync tool's copies."""
-        return self._sealed(name for name in self.folders() if not jsonio.is_sha256(name))
+        return self._with_manifest(n for n in self.folders() if not jsonio.is_sha256(n))
 
     def folders(self) -> list[str]:
         """Names of every folder of the store in order, but for hidden ones, run or not."""
@@ -308,9 +312,8 @@ class Store:
         except OSError:
             return []
 
-    def _sealed(self, names: Iterable[str]) -> list[Path]:
-        is_there = os.path.lexists
-        return [self.root / n for n in names if is_there(f"{self.root}/{n}/{_MANIFEST}")]
+    def _with_manifest(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if os.path.lexists(f"{self.root}/{name}/{_MANIFEST}")]
 
     def find(self, name: str) -> Path:
         """A sealed run by any unique prefix of its hash or of its id.

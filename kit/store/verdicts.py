@@ -108,7 +108,7 @@ def keep(run: Path, files: str, word: str) -> None:
         old = verdicts.get(run.name)
         if old and old.files == files and word in (old.word, INTACT):
             return  # a deeper verdict on the same files says more
-        names = {path.name for path in store.runs()}
+        names = set(store.hashes())
         fresh = {name: verdict for name, verdict in verdicts.items() if name in names}
         _write(store, fresh | {run.name: StoredVerdict(files, word)})
 

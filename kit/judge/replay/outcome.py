@@ -67,7 +67,7 @@ def parent_in(store: Store, run: Path) -> Path | None:
     with archive.open_source(run) as source:
         name = parent(jsonio.parse(source.read(archive.MANIFEST)), REPLAY)
     # Compared with existing names, never joined to a path: a manifest may name anything.
-    return next((path for path in store.runs() if path.name == name), None)
+    return store.root / name if name in store.hashes() else None
 
 
 def same_cards(a: Path, b: Path) -> bool | None:

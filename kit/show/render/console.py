@@ -86,12 +86,7 @@ def put_text(console: Console, text: str) -> None:
 
 def plain(value: object, style: str = "") -> Text:
     """``value`` as inert text: no markup, no control characters, no escapes."""
-    return Text(inert(str(value)), style=style)
-
-
-def inert(text: str) -> str:
-    """``text`` in one line, without control characters and escapes."""
-    return clean(text).replace("\n", " ").replace("\t", " ")
+    return Text(clean(str(value)), style=style)
 
 
 class Badge:

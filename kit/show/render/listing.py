@@ -16,7 +16,7 @@ Paint = Callable[[str, str], str]
 
 
 class Column(NamedTuple):
-    """A column: a text a line, inert already (`kit.show.render.console.inert`).
+    """A column: a text a line, without what a terminal would obey (`kit.core.text.clean`).
 
     Attributes:
         styles: the style of each text, or one for all of them.
@@ -35,7 +35,7 @@ def listing(console: Console, columns: Sequence[Column], elastic: int) -> str:
     Args:
         elastic: the column that is cut with an ellipsis if they are too wide; then the widest.
     """
-    widths = [max(map(_width, (one.heading, *one.texts))) for one in columns]
+    widths = [_widest((one.heading, *one.texts)) for one in columns]
     _narrow(widths, console.width, elastic)
     paint = _painter(console)
     drawn = [_drawn(one, width, paint) for one, width in zip(columns, widths, strict=True)]
@@ -56,7 +56,7 @@ def _narrow(widths: list[int], room: int, elastic: int) -> None:
 
 def _drawn(column: Column, width: int, paint: Paint | None) -> list[str]:
     """Heading and texts of a column, each ``width`` columns wide."""
-    texts = [_sized(text, width, column.at_right) for text in (column.heading, *column.texts)]
+    texts = _sized((column.heading, *column.texts), width, column.at_right)
     if paint is None:
         return texts
     styles = column.styles
@@ -64,12 +64,23 @@ def _drawn(column: Column, width: int, paint: Paint | None) -> list[str]:
     return [paint(text, style) for text, style in zip(texts, ("name", *every), strict=True)]
 
 
-def _sized(text: str, width: int, at_right: bool) -> str:
-    wide = _width(text)
-    if wide > width:
-        return set_cell_size(text, width - 1) + "…"
-    blanks = " " * (width - wide)
-    return blanks + text if at_right else text + blanks
+def _sized(texts: Sequence[str], width: int, at_right: bool) -> list[str]:
+    """The texts in ``width`` columns each; a text that is wider ends in an ellipsis."""
+    cut = [text if _width(text) <= width else _cut(text, width) for text in texts]
+    if "".join(cut).isascii():
+        return [text.rjust(width) for text in cut] if at_right else [t.ljust(width) for t in cut]
+    blanks = [" " * (width - _width(text)) for text in cut]
+    pairs = zip(cut, blanks, strict=True)
+    return [blank + text if at_right else text + blank for text, blank in pairs]
+
+
+def _cut(text: str, width: int) -> str:
+    return set_cell_size(text, width - 1) + "…"
+
+
+def _widest(texts: Sequence[str]) -> int:
+    """The columns of the widest; most columns of a listing are ASCII, whose length is its width."""
+    return max(map(len if "".join(texts).isascii() else _width, texts))
 
 
 def _width(text: str) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from kit.core.text import clean
 from kit.energy.names import ENERGY_PER
-from kit.show.render.console import Badge, count, inert, plain, put, put_text, stderr, stdout
+from kit.show.render.console import Badge, count, plain, put, put_text, stderr, stdout
 from kit.show.render.listing import Column, listing
 from kit.show.runlist import Row
 
@@ -38,15 +39,15 @@ def _wide(rows: Sequence[Row], console: Console) -> str:
     columns = (
         _styled("status", [(badge.words(is_ascii=is_ascii), badge.style) for badge in badges]),
         Column("run", [row.run[:SHORT] for row in rows], "name"),
-        Column("spec", [inert(row.name) for row in rows]),
-        Column("started (UTC)", [inert(row.started) for row in rows]),
-        Column("runtime", [inert(row.runtime) for row in rows]),
+        Column("spec", [clean(row.name) for row in rows]),
+        Column("started (UTC)", [clean(row.started) for row in rows]),
+        Column("runtime", [clean(row.runtime) for row in rows]),
         Column("conc.", [amount(row.concurrency) for row in rows], at_right=True),
         Column("batch", [amount(row.batch) for row in rows], at_right=True),
-        Column(_ENERGY, [inert(row.energy) for row in rows], at_right=True),
-        Column(_RATE, [inert(row.throughput) for row in rows], at_right=True),
-        Column("", [inert(row.checked) for row in rows], [_checked_style(row) for row in rows]),
-        Column("", [inert(row.words) for row in rows], "quiet"),
+        Column(_ENERGY, [clean(row.energy) for row in rows], at_right=True),
+        Column(_RATE, [clean(row.throughput) for row in rows], at_right=True),
+        Column("", [clean(row.checked) for row in rows], [_checked_style(row) for row in rows]),
+        Column("", [clean(row.words) for row in rows], "quiet"),
     )
     return listing(console, columns, elastic=len(columns) - 1)
 
@@ -73,12 +74,12 @@ def _styled(heading: str, cells: Sequence[Styled]) -> Column:
 
 def _lines(row: Row, is_ascii: bool) -> Iterator[tuple[Styled, Styled, Styled, str, str, str]]:
     """One or two lines of the narrow form."""
-    badge, name, words = _badge(row), inert(row.name), (inert(row.words), "quiet")
+    badge, name, words = _badge(row), clean(row.name), (clean(row.words), "quiet")
     state, run = (badge.words(is_ascii=is_ascii), badge.style), (row.run[:SHORT], "name")
-    numbers = inert(row.started[5:]), inert(row.energy), inert(row.throughput)
+    numbers = clean(row.started[5:]), clean(row.energy), clean(row.throughput)
     yield state, run, (name, "") if name else words, *numbers
     if row.checked or (name and words[0]):
-        checked = inert(row.checked.partition(":")[0]), _checked_style(row)
+        checked = clean(row.checked.partition(":")[0]), _checked_style(row)
         yield ("", ""), checked, words if name else ("", ""), "", "", ""
 
 
@@ -94,4 +95,4 @@ def _checked_style(row: Row) -> str:
 
 
 def _badge(row: Row) -> Badge:
-    return Badge(BADGES.get(row.status, "fail"), inert(row.status))
+    return Badge(BADGES.get(row.status, "fail"), clean(row.status))
