@@ -7,6 +7,7 @@ the result, so that no key has to wait.
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -28,4 +29,5 @@ def start(store: Store, attach: str = "", spec: Path | None = None, runs: str = 
         "LINES",
     ):  # exported by a shell earlier, and perhaps not true of this terminal
         os.environ.pop(name, None)
+    gc.freeze()  # what was imported stays: the collector need not look at it at each key
     KitApp(store, attach=attach, spec=spec, runs=runs).run()

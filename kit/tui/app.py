@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +33,8 @@ from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.keys import by_action, called, is_spelled
 from kit.tui.screen import KitScreen
-from kit.tui.threads import in_thread
+from kit.tui.stylenames import NamedStyles
+from kit.tui.threads import in_thread, run_latest
 from kit.tui.typeahead import TypeAhead
 
 
@@ -78,6 +80,7 @@ class KitApp(TypeAhead):
         self._run_id, self._spec, self._first_screen = attach, spec, first
         self.ascii_only = self._ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)
+        self.stylesheet = NamedStyles(self)
 
     def _ascii(self) -> bool:
         asked = self._settings.ascii
@@ -215,7 +218,7 @@ class KitApp(TypeAhead):
     def copy(self, text: str) -> None:
         """Copy by OSC 52 and into tmux, and into a file, whose path is shown."""
         self.copy_to_clipboard(text)
-        self.run_worker(self._copied(text), exclusive=True, group="copy")
+        run_latest(self, partial(self._copied, text), "copy")
 
     async def _copied(self, text: str) -> None:
         message = await in_thread(lambda: copied(text))

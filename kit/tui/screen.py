@@ -21,7 +21,7 @@ from kit.show.render.console import GLYPHS, plain
 from kit.tui._textual_hacks import FrugalScreen, own_bindings
 from kit.tui.commands import in_prose
 from kit.tui.keys import acting
-from kit.tui.threads import in_thread
+from kit.tui.threads import in_thread, run_latest
 from kit.tui.widgets.foot import Foot
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class KitScreen(FrugalScreen):
             except Exception as error:  # nor one in what draws a stranger's data
                 self.show_error(error)
 
-        self.run_worker(both(), group=group, exclusive=True)
+        run_latest(self, both, group)
 
     def show_error(self, error: Exception) -> None:
         """Show an error and its remedy, for as long as it takes to read."""

@@ -22,6 +22,7 @@ from textual.strip import Strip
 _NEAR = 8  # equal columns between two changes are sent too: to move the cursor takes as much
 _FORE = {str(n) for n in (*range(30, 39), *range(90, 98))}
 _BACK = {str(n) for n in (*range(40, 49), *range(100, 108))}
+_LINES = {"4", "7", "9", "21", "53"}  # underlined, reversed, struck and so on: seen without text
 _LONG = {"5": 3, "2": 5}  # numbers that a colour of 256, or of red, green and blue takes
 
 
@@ -37,6 +38,7 @@ class Look(NamedTuple):
 # A column: its character and its look. The second column of a wide character is empty.
 Cell = tuple[str, Look]
 Piece = tuple[int, int, Strip]  # column, line, what is to stand there
+Part = tuple[int, int, list[Cell]]  # column, line, cells that differ
 _PLAIN = Look()
 _UNSENT: Cell = ("\0", _PLAIN)
 
@@ -58,16 +60,17 @@ class Sent:
             self._size = size
             self._lines = [[_UNSENT] * size.width for _ in range(size.height)]
         # Until a new size is laid out, pieces lie where they were: perhaps beyond the edge.
-        return "".join(
-            sequence
+        parts = [
+            part
             for x, y, strip in pieces
             if 0 <= y < size.height and 0 <= x < size.width
-            for sequence in self._piece(x, y, strip, size.width, system)
-        )
+            for part in self._piece(x, y, strip, size.width, system)
+        ]
+        return _sequence(parts)
 
     def _piece(
         self, x: int, y: int, strip: Strip, width: int, system: ColorSystem | None
-    ) -> Iterator[str]:
+    ) -> Iterator[Part]:
         cells = list(_cells(strip, system))
         if len(cells) == strip.cell_length:
             yield from self._line(x, y, cells[: width - x])
@@ -75,18 +78,16 @@ class Sent:
         # A character that joins one before it, in another segment: who knows how wide it is shown.
         known = self._lines[y]
         known[x : x + strip.cell_length] = [_UNSENT] * (min(x + strip.cell_length, width) - x)
-        yield Control.move_to(x, y).segment.text
-        yield _sequence(list(_cells(strip.crop(0, width - x), system)))
+        yield x, y, list(_cells(strip.crop(0, width - x), system))
 
-    def _line(self, x: int, y: int, new: list[Cell]) -> Iterator[str]:
+    def _line(self, x: int, y: int, new: list[Cell]) -> Iterator[Part]:
         line = self._lines[y]
         old = line[x : x + len(new)]
         if old == new:
             return
         line[x : x + len(new)] = new
         for first, last in _changed(old, new):
-            yield Control.move_to(x + first, y).segment.text
-            yield _sequence(new[first:last])
+            yield x + first, y, new[first:last]
 
 
 # --- cells --------------------------------------------------------------------------------------
@@ -96,7 +97,8 @@ def _cells(strip: Strip, system: ColorSystem | None) -> Iterator[Cell]:
     for segment in strip:
         look = _look(segment, system or ColorSystem.TRUECOLOR)
         if segment.text.isascii():
-            yield from ((char, look) for char in segment.text)
+            blank = (" ", _of_blank(look))
+            yield from (blank if char == " " else (char, look) for char in segment.text)
         else:
             yield from _columns(segment.text, look)
 
@@ -107,6 +109,14 @@ def _look(segment: Segment, system: ColorSystem) -> Look:
         return _PLAIN
     look = _parts(Strip.render_ansi(style, system))
     return look._replace(link=style.link) if style.link else look
+
+
+@lru_cache(4096)
+def _of_blank(look: Look) -> Look:
+    """What is seen of a look where no character is: its ground, or all of it if it draws lines."""
+    return (
+        look if look.link or not _LINES.isdisjoint(look.held.split(";")) else Look(back=look.back)
+    )
 
 
 @lru_cache(4096)
@@ -167,16 +177,26 @@ def _whole(cells: list[Cell], end: int) -> int:
     return end + 1 if end < len(cells) and not cells[end][0] else end
 
 
-def _sequence(cells: list[Cell]) -> str:
-    """The text of cells, with what changes of their look from one to the next."""
-    parts, before = [], _PLAIN
-    for look, alike in groupby(cells, key=lambda cell: cell[1]):
-        if change := _change(before, look):
-            parts.append(f"\x1b[{change}m")
-        text = "".join(char for char, _ in alike)
-        parts.append(f"\x1b]8;;{look.link}\x1b\\{text}\x1b]8;;\x1b\\" if look.link else text)
-        before = look
-    return "".join([*parts, "\x1b[0m" if before[:3] != _PLAIN[:3] else ""])
+def _sequence(parts: Iterable[Part]) -> str:
+    """All parts, with what changes of the look from one cell to the next."""
+    sequences, before = [], _PLAIN
+    for x, y, cells in parts:
+        sequences.append(Control.move_to(x, y).segment.text)
+        for look, alike in groupby(cells, key=lambda cell: cell[1]):
+            text = "".join(char for char, _ in alike)
+            now = _on_blanks(before, look) if text.isspace() else look
+            if change := _change(before, now):
+                sequences.append(f"\x1b[{change}m")
+            sequences.append(f"\x1b]8;;{now.link}\x1b\\{text}\x1b]8;;\x1b\\" if now.link else text)
+            before = now
+    return "".join([*sequences, "\x1b[0m" if before[:3] != _PLAIN[:3] else ""])
+
+
+@lru_cache(4096)
+def _on_blanks(before: Look, look: Look) -> Look:
+    """The look in which blanks are sent: ``before`` on their ground, unless that would be seen."""
+    is_unseen = look == Look(back=look.back) and _of_blank(before) == Look(back=before.back)
+    return before._replace(back=look.back) if is_unseen else look
 
 
 @lru_cache(4096)

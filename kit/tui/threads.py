@@ -1,13 +1,24 @@
-"""Work in daemon threads, so that quitting the UI never waits for a read."""
+"""Work off the event loop: in daemon threads, so that quitting the UI never waits for a read."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from textual.dom import DOMNode
 
 T = TypeVar("T")
+
+
+def run_latest(node: DOMNode, work: Callable[[], Awaitable[None]], group: str) -> None:
+    """Run the coroutine function ``work``; what of ``group`` is under way is cancelled.
+
+    Textual would take a coroutine as well. One that is cancelled before it begins is never awaited,
+    and Python warns of that in the middle of the screen.
+    """
+    node.run_worker(cast(Any, work), group=group, exclusive=True)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +399,25 @@ async def test_a_note_and_tags_are_shown_and_found_by_the_filter(three: Store) -
         await press(pilot, "slash", *"#warm", "enter")
         assert "1 of 3" in drawn(pilot.app)
     assert notes.load(three)[REPLAY.name] == notes.Note(("warm",), "fan")
+
+
+async def test_a_former_reading_does_not_end_the_present_one(
+    three: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Callable[[], object]] = []
+    async with home(three).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, HomeScreen)
+        with monkeypatch.context() as patch:
+            patch.setattr(screen, "_next_batch", lambda *of: late.append(partial(former, *of)))
+            former = HomeScreen._next_batch.__get__(screen)
+            screen.action_refresh()
+        screen.action_refresh()
+        (next_of_former,) = late
+        next_of_former()
+        await settled(pilot)
+        assert next(screen._coming, None) is None, "the present one was not read to its end"
 
 
 async def test_a_run_is_deleted_only_after_a_yes(three: Store) -> None:

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.core.errors import UsageError
+from kit.show.render.console import STYLES
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.filters import to_ascii
@@ -40,6 +41,20 @@ async def test_a_screen_has_its_lines_at_every_size(
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await screen_text(app)
+
+
+@pytest.mark.parametrize("name", STYLES)
+async def test_a_named_style_is_shown_on_a_whole_text_as_on_a_part(store: Store, name: str) -> None:
+    screen = Plain()
+    async with KitApp(store, first=screen).run_test() as pilot:
+        await pilot.pause()
+        word, strips = screen.query_one("#word", Static), []
+        for text in (Text("word", name), Text.assemble(("word", name)), Text("word")):
+            word.update(text)
+            await pilot.pause()
+            strips.append(word.render_line(0))
+        whole, part, bare = strips
+        assert whole == part != bare
 
 
 async def test_work_does_not_hold_up_keys(store: Store) -> None:

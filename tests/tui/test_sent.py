@@ -52,12 +52,15 @@ class Terminal:
             if first in ("", "0"):
                 self._sgr = {}
             elif first in ("39", "49"):
-                self._sgr.pop(first[0], None)
+                self._sgr.pop(f"{first[0]}x", None)
             else:
-                self._sgr[first[0] if len(first) == 2 and first[0] in "34" else first] = part
+                self._sgr[f"{first[0]}x" if len(first) == 2 and first[0] in "34" else first] = part
 
     def _put(self, char: str) -> None:
-        look = ";".join(sorted(self._sgr.values()))
+        parts = self._sgr
+        if char == " " and not {"4", "7"} & parts.keys():  # neither underlined nor reversed
+            parts = {key: part for key, part in parts.items() if key == "4x"}  # the ground alone
+        look = ";".join(sorted(parts.values()))
         self.cells[self._x, self._y] = char, look
         for n in range(1, cell_len(char)):
             self.cells[self._x + n, self._y] = "", look
@@ -144,3 +147,13 @@ async def test_a_new_size_makes_all_of_it_be_sent(store: Store) -> None:
         app.post_message(events.Resize(size, size))
         await pilot.pause()
         assert app.sent.changes([(0, 0, strip)], size, None)
+
+
+def test_blanks_send_no_foreground() -> None:
+    def sent(text: str) -> str:
+        red, blue = Style.parse("red"), Style.parse("bold blue")
+        strip = Strip([Segment("a", red), Segment(text, blue), Segment("b", red)])
+        return Sent().changes([(0, 0, strip)], SIZE, ColorSystem.TRUECOLOR)
+
+    assert sent("   ") == "\x1b[1;1H\x1b[31ma   b\x1b[0m"
+    assert "34" in sent(" c ")

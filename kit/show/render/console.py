@@ -27,16 +27,15 @@ from kit.core.text import clean
 
 # Wide enough that kit's output into a pipe is never wrapped.
 _UNWRAPPED = 4096
-THEME = Theme(
-    {
-        "good": "green",
-        "doubt": "yellow",
-        "bad": "bold red",
-        "quiet": "dim",
-        "name": "bold",
-        "fix": "cyan",
-    }
-)
+STYLES = {
+    "good": "green",
+    "doubt": "yellow",
+    "bad": "bold red",
+    "quiet": "dim",
+    "name": "bold",
+    "fix": "cyan",
+}
+THEME = Theme(STYLES)
 # State → (glyph, the same in ASCII, style). The word is the state itself.
 GLYPHS = {
     "ok": ("✔", "+", "good"),

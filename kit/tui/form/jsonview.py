@@ -99,12 +99,12 @@ class JsonView(ScrollView, can_focus=True):
         left, top = self.scroll_offset
         number, width = y + top, self.scrollable_content_region.width
         if number >= len(self._lines):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.visual_style.rich_style)
         line = self._drawn(number)
         strip = Strip(line.render(self.app.console), line.cell_len)
         gutter, rest = strip.crop(0, _MARGIN), strip.crop(_MARGIN + left)
         full = Strip.join([gutter, rest]).adjust_cell_length(width).crop(0, width)
-        return full.apply_style(self.rich_style)
+        return full.apply_style(self.visual_style.rich_style)
 
     def _drawn(self, number: int) -> Text:
         marked = number in self._marked

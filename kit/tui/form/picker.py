@@ -17,7 +17,7 @@ from kit.show.render.console import plain, short_bytes
 from kit.spec import models
 from kit.spec.models import Begun, Entry
 from kit.tui.dialogs import Window
-from kit.tui.threads import in_thread
+from kit.tui.threads import in_thread, run_latest
 from kit.tui.widgets.line import LineInput
 
 _SHOWN = 300  # lines of a list; typing finds the rest
@@ -74,7 +74,7 @@ class ModelPicker(Window):
             self.query_one(Input).value = ""
             self._show()
 
-        self.run_worker(look(), group="look", exclusive=True)
+        run_latest(self, look, "look")
 
     @on(Input.Changed)
     def _typed(self) -> None:
@@ -132,7 +132,7 @@ class ModelPicker(Window):
             else:
                 self.dismiss(str(path))
 
-        self.run_worker(look(), group="look", exclusive=True)
+        run_latest(self, look, "look")
 
 
 def _is_whole(typed: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from textual import on
 from textual.containers import Horizontal
@@ -23,6 +23,7 @@ from kit.tui.form.draft import ABSENT, Draft, Where, place
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.sheet import Sheet
 from kit.tui.screen import KitScreen, badge, plain_lines
+from kit.tui.threads import run_latest
 from kit.tui.widgets.panel import Panel
 
 BOTH = 100  # columns from which form and JSON are side by side
@@ -160,8 +161,7 @@ class DraftScreen(KitScreen):
                 group="check",
             )
 
-        # The function, not a coroutine: if it is replaced before it began, none was made.
-        self.run_worker(cast(Any, soon), group="check-soon", exclusive=True)
+        run_latest(self, soon, "check-soon")
 
     def _checked(self, document: Any, problems: list[Problem]) -> None:
         # Newer text has its own check under way.

@@ -61,7 +61,7 @@ class Cells(Widget):
         strip = Strip(segments)
         if strip.cell_length > width > 1:
             strip = Strip([*strip.crop(0, width - 1), Segment("…")])
-        return strip.adjust_cell_length(width).apply_style(self.rich_style)
+        return strip.adjust_cell_length(width).apply_style(self.visual_style.rich_style)
 
     def _cells(self, line: Text) -> list[Cell]:
         parts = line.render(self.app.console)

@@ -117,6 +117,9 @@ class HomeScreen(KitScreen):
         self._next_batch(self._coming, names)
 
     def _next_batch(self, coming: Iterator[list[Row]], names: set[str]) -> None:
+        if coming is not self._coming:  # its store is read again: this must not replace that
+            return
+
         def batch() -> list[Row] | None:
             return next(coming, None)
 

@@ -44,7 +44,7 @@ class Told(Widget):
         width = self.size.width
         lines = self._drawn(width)
         line = lines[y] if y < len(lines) else Strip([])
-        return line.adjust_cell_length(width).apply_style(self.rich_style)
+        return line.adjust_cell_length(width).apply_style(self.visual_style.rich_style)
 
     def _drawn(self, width: int) -> list[Strip]:
         if self._lines[0] != width:
