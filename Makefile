@@ -4,9 +4,9 @@
 
 PY := .venv/bin/python
 UV := .cache/uv/bin/uv
-# One worker more than cores, since many tests wait for a container or a sampler; eight at most,
+# Two workers more than cores, since many tests wait for a container or a sampler; eight at most,
 # each of which takes some 400 MB.
-WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 8 ] || n=7; expr $$n + 1)
+WORKERS := -n $(shell n=$$(nproc); [ $$n -lt 7 ] || n=6; expr $$n + 2)
 # Hundreds of tests start kit: byte code is kept whatever the environment says, and numpy makes no
 # threads, which a process that computes for milliseconds only waits for.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(PY) -m pytest
