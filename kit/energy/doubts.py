@@ -42,7 +42,7 @@ class Doubt(NamedTuple):
         """Whether it is about readings in the window ``[t0, t1)`` (ns)."""
         return any(a < t1 and b > t0 for a, b in self.spans)
 
-    def told(self) -> Reason:
+    def as_reason(self) -> Reason:
         """The doubt as a reason, beside a number or in a notice."""
         return Reason(
             "doubt",
@@ -69,7 +69,7 @@ def bearing_on(
 ) -> tuple[Reason, ...]:
     """The doubts about these devices' quantities in a window."""
     return tuple(
-        d.told()
+        d.as_reason()
         for d in doubts
         if not d.settled and d.device in devices and d.quantity in quantities and d.touches(t0, t1)
     )

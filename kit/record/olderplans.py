@@ -29,5 +29,5 @@ def with_causes(plan: Plan) -> Plan:
 
 
 def _with_cause(facts: QuantityFacts) -> QuantityFacts:
-    told = (cause for words, cause in _FORMER.items() if (facts.reason or "").startswith(words))
-    return msgspec.structs.replace(facts, cause=facts.cause or next(told, None))
+    causes = (cause for words, cause in _FORMER.items() if (facts.reason or "").startswith(words))
+    return msgspec.structs.replace(facts, cause=facts.cause or next(causes, None))

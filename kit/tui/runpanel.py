@@ -14,7 +14,7 @@ from kit.show.runsummary import RunSummary, read
 from kit.tui.power import PowerPlot
 from kit.tui.runsummary import RunSummaries, caveats, identity
 from kit.tui.screen import KitScreen
-from kit.tui.widgets.told import Told
+from kit.tui.widgets.changingtext import ChangingText
 
 
 class RunPanel(VerticalScroll, can_focus=False):
@@ -32,9 +32,9 @@ class RunPanel(VerticalScroll, can_focus=False):
         return cast(KitScreen, self.screen)
 
     def compose(self) -> ComposeResult:
-        yield Told(id="home-identity")
+        yield ChangingText(id="home-identity")
         yield PowerPlot(id="home-power", ascii_only=self._screen.kit.ascii_only)
-        yield Told(id="home-caveats")
+        yield ChangingText(id="home-caveats")
 
     def show(self, row: Row | None, replays: tuple[str, ...]) -> None:
         """Show another run; ``replays`` are the runs that replay it."""
@@ -55,8 +55,8 @@ class RunPanel(VerticalScroll, can_focus=False):
     def _draw(self, row: Row | None, summary: RunSummary, coming: bool) -> None:
         """Show a summary; while it is ``coming``, the plot keeps its place and shows nothing."""
         text = identity(row, summary, self._replays) if row else Text()
-        self.query_one("#home-identity", Told).tell(text)
-        self.query_one("#home-caveats", Told).tell(caveats(summary))
+        self.query_one("#home-identity", ChangingText).update(text)
+        self.query_one("#home-caveats", ChangingText).update(caveats(summary))
         plot = self.query_one(PowerPlot)
         plot.display = bool(summary.picture.traces) or (coming and plot.display)
         if plot.picture is not summary.picture:

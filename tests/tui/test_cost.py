@@ -21,7 +21,7 @@ from kit.tui.screen import KitScreen
 from kit.tui.screens.home import HomeScreen
 from kit.tui.screens.run import RunScreen
 from kit.tui.screens.spec import SpecScreen
-from kit.tui.widgets.told import Told
+from kit.tui.widgets.changingtext import ChangingText
 from tests.committed import H200
 from tests.tui.waiting import of_committed_runs, press, settled
 
@@ -93,30 +93,30 @@ async def test_a_key_in_the_form_draws_what_it_changes(store: Store, key: str) -
         assert lines.n <= 6
 
 
-class Telling(KitScreen):
+class WithText(KitScreen):
     """A screen with a text."""
 
     def body(self) -> Iterable[Widget]:
-        yield Told(id="told")
+        yield ChangingText(id="text")
 
 
 async def test_a_layout_is_made_only_for_another_height(store: Store) -> None:
-    app = KitApp(store, first=(screen := Telling()))
+    app = KitApp(store, first=(screen := WithText()))
     async with app.run_test(size=SIZE) as pilot:
-        told = screen.query_one(Told)
-        told.styles.height = "auto"
-        told.tell("a\nb")
+        text = screen.query_one(ChangingText)
+        text.styles.height = "auto"
+        text.update("a\nb")
         await settled(pilot)
         with (
             counted(Screen, "_refresh_layout") as layouts,
-            counted(Told, "render_line") as lines,
+            counted(ChangingText, "render_line") as lines,
         ):
-            told.tell("a\nc")
+            text.update("a\nc")
             await settled(pilot)
             assert layouts.n == 0 and lines.n == 1
-            told.tell("a\nb\nc")
+            text.update("a\nb\nc")
             await settled(pilot)
-            assert layouts.n == 1 and told.size.height == 3
+            assert layouts.n == 1 and text.size.height == 3
 
 
 async def test_a_drawing_that_was_made_is_kept(store: Store) -> None:

@@ -261,7 +261,7 @@ async def test_the_end(flight: InFlight, status: str, screen_text: ScreenText) -
         await shown.until(lambda: shown.screen.over)
         assert shown.screen.over and shown.screen.over.run == sealed
         assert shown.screen.command == f"kit show {sealed.name[:12]}"
-        await shown.until(lambda: shown.screen.has_class("-told"))
+        await shown.until(lambda: shown.screen.has_class("-result"))
         await screen_text(shown.app)
 
 
@@ -274,7 +274,7 @@ async def test_the_end_shows_all_launches_as_they_were_sealed(
         await shown.heard(story)
         assert "result of all launches" not in shown.text()
         end(flight, "complete", story)
-        await shown.until(lambda: shown.screen.has_class("-told"))
+        await shown.until(lambda: shown.screen.has_class("-result"))
         text = shown.text()
         assert "so far" not in text and "90/160" not in text
         for joules in ("2.460", "2.348", "2.440"):  # of the three launches that were sealed

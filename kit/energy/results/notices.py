@@ -58,8 +58,8 @@ def notices(
 def _doubts(doubts: Sequence[Doubt]) -> Iterator[Reason]:
     """Readings that are not believed, each kind of them once for each device."""
     for doubt in (d for d in doubts if d.settled):
-        yield Reason("COVERAGE", reason=doubt.told())
-    shown = [doubt.told() for doubt in doubts if not doubt.settled]
+        yield Reason("COVERAGE", reason=doubt.as_reason())
+    shown = [doubt.as_reason() for doubt in doubts if not doubt.settled]
     for reason in shown[:_MOST_DOUBTS]:
         yield Reason("READINGS_DOUBTED", reason=reason)
     if len(shown) > _MOST_DOUBTS:

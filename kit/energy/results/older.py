@@ -61,8 +61,8 @@ def in_words(results: Mapping[str, Any]) -> dict[str, Any]:
     """A document of today's formulas in the form of formulas 4, whose reasons are sentences."""
     found: dict[str, Any] = _said({k: v for k, v in results.items() if k != "notices"})
     found["formulas"] = IN_WORDS
-    told = reasons.notices(results["notices"], len(results["launches"]), FORMULAS_4)
-    found["notices"] = [notice._asdict() for notice in told]
+    former = reasons.notices(results["notices"], len(results["launches"]), FORMULAS_4)
+    found["notices"] = [notice._asdict() for notice in former]
     for phase in (phase for launch in found["launches"] for phase in launch["phases"]):
         phase["alias"] = FORMER_ALIASES.get(phase["phase"])
     for number in _combined(found):

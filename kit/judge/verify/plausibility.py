@@ -38,7 +38,7 @@ def _readings(energy: Energy) -> Check:
         # The plan's facts make no sense; level 4 checks the numbers that follow from them.
         reason = f"the readings cannot be judged by this plan ({type(error).__name__})"
         return check("READINGS_DOUBTED", "WARN", reason)
-    doubted = [sentence(doubt.told()) for doubt in doubts if not doubt.settled]
+    doubted = [sentence(doubt.as_reason()) for doubt in doubts if not doubt.settled]
     if not doubted:
         return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
     more = f" (and {len(doubted) - 2} more)" if len(doubted) > 2 else ""

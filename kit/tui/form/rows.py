@@ -192,7 +192,7 @@ class Choice(Pressable):
         super().__init__(row)
         self._shown = Text()
 
-    def tell(self, text: Text) -> None:
+    def show(self, text: Text) -> None:
         """Show a value."""
         self._shown = text
         self.refresh()
@@ -254,7 +254,7 @@ class ChoiceRow(Row):
         else:
             self._value = None if value is ABSENT else json.dumps(value)
         label = self._labels.get(self._value or "")
-        self._line.tell(plain(self._prompt, "quiet") if label is None else plain(label))
+        self._line.show(plain(self._prompt, "quiet") if label is None else plain(label))
 
     def press(self) -> None:
         """Show the list of choices."""

@@ -25,7 +25,7 @@ from kit.tui.live.plot import WINDOWS, PlotPanel
 from kit.tui.live.tiles import figures, status_line, tiles
 from kit.tui.live.words import View, path, where
 from kit.tui.screen import KitScreen, badge
-from kit.tui.widgets.told import Told
+from kit.tui.widgets.changingtext import ChangingText
 
 REDRAW_S = 0.5
 _FIRST = ("stop", "open", "verify", "pause", "faster", "phase-next", "leave", "back", "help")
@@ -73,7 +73,7 @@ class RunScreenBase(KitScreen):
         yield Tiles(id="tiles")
         yield TextBlock(id="figures")
         yield VerticalScroll(Static(id="banner", markup=False), id="banner-box")
-        yield VerticalScroll(Told(id="result"), id="result-box", classes="panel")
+        yield VerticalScroll(ChangingText(id="result"), id="result-box", classes="panel")
         yield PlotPanel(id="plot")
         grid = GpuGrid(id="gpus", classes="panel")
         grid.border_title = "GPUs"
@@ -185,8 +185,8 @@ class RunScreenBase(KitScreen):
             if self.over:
                 box = self.query_one("#result-box")
                 box.border_title = "result of all launches, as sealed"
-                self.add_class("-told")
-                self.query_one("#result", Told).tell(result)
+                self.add_class("-result")
+                self.query_one("#result", ChangingText).update(result)
                 self.call_after_refresh(self.draw)
 
         self.fetch(lambda: outcome(run), show, group="result")
@@ -194,7 +194,7 @@ class RunScreenBase(KitScreen):
     def hide_over(self) -> None:
         """Hide the banner: a recording went back."""
         if self.over:
-            self.remove_class("-over", "-told", f"-{self.over.kind}")
+            self.remove_class("-over", "-result", f"-{self.over.kind}")
             self.over = None
             self.refresh_bindings()
 

@@ -27,8 +27,8 @@ from kit.tui.replay import replay
 from kit.tui.runviews import FILE_HEADS, LOG_HEADS, REQUEST_HEADS, Asked, Listed, Logged
 from kit.tui.screen import KitScreen, badge
 from kit.tui.states import state_of
+from kit.tui.widgets.changingtext import ChangingText
 from kit.tui.widgets.line import LineInput
-from kit.tui.widgets.told import Told
 
 TABS = ("summary", "power", "requests", "environment", "files", "log", "provenance")
 
@@ -77,7 +77,7 @@ class RunScreen(KitScreen):
             with TabPane("1 Summary", id="summary"):
                 yield VerticalScroll(Static("reading …", id="run-summary", markup=False))
             with TabPane("2 Power", id="power"):
-                yield Told("reading …", id="run-legend")
+                yield ChangingText("reading …", id="run-legend")
                 plot = PowerPlot(id="run-power", ascii_only=self.kit.ascii_only)
                 plot.can_focus = True
                 yield plot
@@ -92,7 +92,7 @@ class RunScreen(KitScreen):
                 yield LineInput(placeholder="filter the log", id="run-wanted", compact=True)
                 yield Static("reading …", id="run-logged", markup=False)
                 yield PagedTable[Logged](LOG_HEADS, Logged.cells, id="run-log")
-                yield Told(id="run-line")
+                yield ChangingText(id="run-line")
             with TabPane("7 Provenance", id="provenance"):
                 yield VerticalScroll(Static("reading …", id="run-provenance", markup=False))
 
@@ -173,9 +173,7 @@ class RunScreen(KitScreen):
 
     def _show_in(self, place: str, what: RenderableType) -> None:
         widget = self.query_one(place)
-        if isinstance(widget, Told):
-            widget.tell(what)
-        elif isinstance(widget, Static):
+        if isinstance(widget, (ChangingText, Static)):
             widget.update(what)
 
     def _show_log(self, wanted: str) -> None:

@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 
-class Told(Widget):
+class ChangingText(Widget):
     """A text as high as it is, drawn once for each width.
 
     A `Static` draws a table three times, to ask twice how high it is, and lays out the screen for
@@ -25,7 +25,7 @@ class Told(Widget):
         self._text = text
         self._lines: tuple[int, list[Strip]] = (0, [])  # of which width
 
-    def tell(self, text: RenderableType) -> None:
+    def update(self, text: RenderableType) -> None:
         """Show another text."""
         width, before = self._lines
         self._text, self._lines = text, (0, [])
