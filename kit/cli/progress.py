@@ -36,7 +36,7 @@ class Amount(ProgressColumn):
     """``12/30``, or ``34.1/98.4 MB`` for a download."""
 
     def render(self, task: Task) -> Text:
-        return Text(amount(task.completed, task.total), style="quiet", no_wrap=True)
+        return plain(amount(task.completed, task.total), "quiet", no_wrap=True)
 
 
 def amount(done: float, total: float | None) -> str:

@@ -50,7 +50,7 @@ class RunProgressView:
         snapshot = self._state.snapshot()
         if snapshot.step is None and not snapshot.done():
             waits = self.waiting if not snapshot.events else ""
-            yield Text(waits or f"{snapshot.where()}: preparing", style="quiet")
+            yield plain(waits or f"{snapshot.where()}: preparing", style="quiet")
             return
         yield _path(snapshot, options)
         yield self._current(snapshot, options)
@@ -107,11 +107,11 @@ def _named(snapshot: RunSnapshot, options: ConsoleOptions, *, short: bool = Fals
     for phase, part in BLOCKS:
         name = names.phase(phase, short=short)
         if (phase, part) in done:
-            words.append(Text(f"{name} {'+' if options.ascii_only else '✔'}", "good"))
+            words.append(plain(f"{name} {'+' if options.ascii_only else '✔'}", "good"))
         elif snapshot.step and snapshot.step.key == (phase, part):
-            words.append(Text(f"{name} {'*' if options.ascii_only else '●'}", "name"))
+            words.append(plain(f"{name} {'*' if options.ascii_only else '●'}", "name"))
         else:
-            words.append(Text(name, "quiet"))
+            words.append(plain(name, "quiet"))
     line = Text("  ").join(words)
     line.no_wrap, line.overflow = True, "ellipsis"
     return line

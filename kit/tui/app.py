@@ -33,7 +33,6 @@ from kit.tui.commands import in_prose, with_store
 from kit.tui.filters import AsciiFilter, wants_ascii
 from kit.tui.keys import by_action, called, is_spelled
 from kit.tui.screen import KitScreen
-from kit.tui.stylenames import NamedStyles
 from kit.tui.threads import in_thread, run_latest
 from kit.tui.typeahead import TypeAhead
 
@@ -80,7 +79,6 @@ class KitApp(TypeAhead):
         self._run_id, self._spec, self._first_screen = attach, spec, first
         self.ascii_only = self._ascii() if ascii_only is None else ascii_only
         self.console.push_theme(THEME)
-        self.stylesheet = NamedStyles(self)
 
     def _ascii(self) -> bool:
         asked = self._settings.ascii

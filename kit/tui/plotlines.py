@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from kit.show.render.console import plain
+
 FINE = "hd"  # plotext's marker of half blocks: the finest, the same for every line
 # In the order of the lines; no two look alike in any font.
 MARKERS = "*o+x#%@&ABCDEFGHIJ"
@@ -40,7 +42,7 @@ def folded(parts: Sequence[Text], width: int) -> Text | None:
     """
     for shown in range(len(parts), 0, -1):
         left = len(parts) - shown
-        line = Text("  ").join([*parts[:shown], *([Text(f"+{left}", "quiet")] if left else [])])
+        line = Text("  ").join([*parts[:shown], *([plain(f"+{left}", "quiet")] if left else [])])
         if line.cell_len <= width:
             return line
     return None

@@ -93,7 +93,7 @@ class PowerPlot(Canvas):
             return legend(self.picture, self.colours)
         begin, end = self.window
         places = max(0, min(3, -math.floor(math.log10((end - begin) / max(self._columns, 1)))))
-        parts = [Text(f" {self.cursor - (self.picture.zero or 0.0) + 0.0:.{places}f} s", "name")]
+        parts = [plain(f" {self.cursor - (self.picture.zero or 0.0) + 0.0:.{places}f} s", "name")]
         for n, (device, watts) in enumerate(self.picture.at(self.cursor).items()):
             sign = (plotlines.sign(n, "━━", self.colours), COLOURS[n % len(COLOURS)])
             parts.append(Text.assemble(sign, plain(f" {device_name(device)} {number(watts, 4)} W")))

@@ -149,7 +149,7 @@ def _changes(documents: Documents) -> Iterator[RenderableType]:
         return
     yield badge("warn", f"{count(len(changed), 'fact')} changed during the run")
     table = grid({"style": "quiet", "overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
-    table.add_row(Text(""), Text("start", "name"), Text("end", "name"))
+    table.add_row(Text(""), plain("start", "name"), plain("end", "name"))
     for path, there, here in changed:
         table.add_row(plain(path), plain(there), plain(here))
     yield table

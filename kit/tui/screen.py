@@ -33,7 +33,7 @@ T = TypeVar("T")
 def badge(state: str, word: str | None = None) -> Text:
     """``✔ complete``: a state as glyph and word."""
     glyph, _, style = GLYPHS.get(state, GLYPHS["skip"])
-    return Text(f"{glyph} {plain(state if word is None else word)}", style=style, no_wrap=True)
+    return plain(f"{glyph} {state if word is None else word}", style, no_wrap=True)
 
 
 class TopLine(Widget):

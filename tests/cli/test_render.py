@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import pty
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import kit
 from kit.core.errors import EngineUnavailable, PreflightFailed, SpecInvalid
 from kit.core.model import Finding, Problem
 from kit.show import render
 from kit.show.render import console as consoles
 
+ROOM = Path(kit.__file__).parent
 HOSTILE = "[bold green]VERIFIED[/] \x1b[2J\x1b]0;owned\x07\u202egnp.exe\u200b\r\nnext"
 FINDINGS = (
     Finding(code="ENGINE", level="ok", message="Docker 28.0.1 (API 1.48)"),
@@ -194,3 +197,23 @@ def without_colour(line: str) -> str:
     import re
 
     return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+def test_no_text_has_a_style_of_its_own() -> None:
+    """It would spread to what is appended: `plain` styles its own words alone."""
+    spread = [
+        f"{path.relative_to(ROOM)}:{node.lineno}"
+        for path in sorted(ROOM.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Text"
+        and (len(node.args) > 1 or any(keyword.arg == "style" for keyword in node.keywords))
+    ]
+    assert spread == []
+
+
+def test_a_style_does_not_spread_to_what_is_appended() -> None:
+    text = consoles.plain("name", "name").append_text(consoles.plain("note")).append("s")
+    styled = [(text.plain[span.start : span.end], span.style) for span in text.spans]
+    assert styled == [("name", "name")] and not text.style

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from kit.core.errors import UsageError
-from kit.show.render.console import STYLES
+from kit.show.render.console import STYLES, THEME, plain
 from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.filters import to_ascii
@@ -44,17 +44,17 @@ async def test_a_screen_has_its_lines_at_every_size(
 
 
 @pytest.mark.parametrize("name", STYLES)
-async def test_a_named_style_is_shown_on_a_whole_text_as_on_a_part(store: Store, name: str) -> None:
+async def test_a_named_style_is_shown_as_the_console_knows_it(store: Store, name: str) -> None:
     screen = Plain()
     async with KitApp(store, first=screen).run_test() as pilot:
         await pilot.pause()
         word, strips = screen.query_one("#word", Static), []
-        for text in (Text("word", name), Text.assemble(("word", name)), Text("word")):
+        for text in (plain("word", name), Text("word", THEME.styles[name]), Text("word")):
             word.update(text)
             await pilot.pause()
             strips.append(word.render_line(0))
-        whole, part, bare = strips
-        assert whole == part != bare
+        by_name, by_style, bare = strips
+        assert by_name == by_style != bare
 
 
 async def test_work_does_not_hold_up_keys(store: Store) -> None:

@@ -83,9 +83,15 @@ def put_text(console: Console, text: str) -> None:
     console.file.flush()
 
 
-def plain(value: object, style: str = "") -> Text:
-    """``value`` as inert text: no markup, no control characters, no escapes."""
-    return Text(clean(str(value)), style=style)
+def plain(value: object, style: str = "", *, no_wrap: bool | None = None) -> Text:
+    """``value`` as inert text: no markup, no control characters, no escapes.
+
+    The style is that of these words alone. A Text's own style would also be that of all that is
+    appended, and Textual does not know the names of kit's styles there.
+    """
+    text = Text(clean(str(value)), no_wrap=no_wrap)
+    text.stylize(style)
+    return text
 
 
 class Badge:
@@ -96,7 +102,7 @@ class Badge:
         self._word = word or state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(self.words(is_ascii=options.ascii_only), style=self._style, no_wrap=True)
+        yield plain(self.words(is_ascii=options.ascii_only), self._style, no_wrap=True)
 
     def words(self, *, is_ascii: bool) -> str:
         """Glyph and word."""

@@ -101,7 +101,7 @@ class PowerView:
         yield from self._totals()
         for meter, reason in self._latest.absent.items():
             yield with_badge("skip", plain(f"{meter}: {reason}"), "absent")
-        yield Text(f"{short_time(self._latest.t_s)} · ctrl-C ends", style="quiet")
+        yield plain(f"{short_time(self._latest.t_s)} · ctrl-C ends", style="quiet")
 
     def _table(self, options: ConsoleOptions) -> Table:
         right: dict[str, Any] = {"justify": "right", "no_wrap": True, "min_width": 8}
@@ -118,7 +118,7 @@ class PowerView:
         for name, track in self._tracks.items():
             cells = self._numbers(track, wide)
             energy = plain(_energy(track.state.joules))
-            last: Text = Text("no reading", "doubt")
+            last: Text = plain("no reading", "doubt")
             if track.state.watts is not None:
                 last = _spark(track, max(4, min(HISTORY, room)), options)
             table.add_row(plain(name), *cells, energy, last)
@@ -208,7 +208,7 @@ def _spark(track: Track, width: int, options: ConsoleOptions) -> Text:
     top = max(track.high, 1e-9)
     last = list(track.readings)[-width:]
     bars = "".join(steps[round(max(0.0, w) / top * (len(steps) - 1))] for w in last)
-    return Text(bars, "good")
+    return plain(bars, "good")
 
 
 def power(readings: Iterable[Snapshot]) -> None:

@@ -53,9 +53,9 @@ def error(raised: KitError) -> None:
             [_problems(raised.problems, _places(raised))] if isinstance(raised, SpecInvalid) else []
         )
     table = grid({"no_wrap": True}, {"overflow": "fold"})
-    table.add_row(Text("error:", style="bad"), plain(message))
+    table.add_row(plain("error:", style="bad"), plain(message))
     if raised.remedy and not isinstance(raised, PreflightFailed):
-        table.add_row(Text("fix:", style="quiet"), plain(raised.remedy, "fix"))
+        table.add_row(plain("fix:", style="quiet"), plain(raised.remedy, "fix"))
     put(stderr(), table, *below)
 
 
@@ -149,7 +149,7 @@ def findings_table(findings: Iterable[Finding], *, doubts_only: bool = False) ->
 
 def _add_fix(table: Table, remedy: str) -> None:
     if remedy:
-        text = Text("fix: ", style="quiet").append_text(plain(remedy, "fix"))
+        text = plain("fix: ", style="quiet").append_text(plain(remedy, "fix"))
         table.add_row("", text)
 
 

@@ -153,7 +153,7 @@ def _metrics(results: Results, width: int) -> RenderableType | None:
     heads = ((text.plain, right) for text in _beside(head, form))
     table = listing(("", {}), ("metric (* primary)", {"overflow": "fold"}), *heads)
     for name, cells in rows.items():
-        mark = Text("*" if name == primary else "", "quiet")
+        mark = plain("*" if name == primary else "", "quiet")
         cell = plain(names.metric(name))
         if form == "one column":
             cell = Text("\n").join([cell, *(Text(" ").append_text(text) for text in cells)])
@@ -185,8 +185,8 @@ def _agreement(outputs: Outputs) -> tuple[Text, Text]:
     if len(hashes) == 1:
         return Text("one launch"), plain(hashes[0][:SHORT])
     if not outputs.agree:
-        return Text("differ", "doubt"), Text("–")
-    return Text("identical", "good"), plain(hashes[0][:SHORT] if hashes else "–")
+        return plain("differ", "doubt"), Text("–")
+    return plain("identical", "good"), plain(hashes[0][:SHORT] if hashes else "–")
 
 
 def _missing(results: Results) -> RenderableType | None:

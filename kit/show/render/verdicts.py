@@ -129,7 +129,7 @@ def _means(comparison: Comparison) -> list[RenderableType]:
     if not both:
         return []
     table = grid({"overflow": "fold"}, {"overflow": "fold"}, {"overflow": "fold"})
-    table.add_row(*(Text(heading, "name") for heading in (HEADING, "original", "new")))
+    table.add_row(*(plain(heading, "name") for heading in (HEADING, "original", "new")))
     for axis in both:
         sides = (plain(mean(side)) for side in (axis.original, axis.new) if side)
         table.add_row(plain(names.metric(axis.metric)), *sides)
@@ -160,7 +160,7 @@ def _differences(comparison: Comparison) -> list[RenderableType]:
         return [plain("nothing that was recorded of the two environments differs", "quiet")]
     fold: dict[str, Any] = {"overflow": "fold"}
     table = grid({"no_wrap": True, "style": "quiet"}, fold, fold, {"no_wrap": True})
-    table.add_row(*(Text(head, "name") for head in ("differs", "original", "new", "it means")))
+    table.add_row(*(plain(head, "name") for head in ("differs", "original", "new", "it means")))
     for row in rows:
         values = (plain(difference_value(v, row.is_whole)) for v in (row.original, row.new))
         table.add_row(plain(row.fact), *values, Badge(*MEANINGS[row.meaning]))

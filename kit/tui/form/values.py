@@ -8,6 +8,7 @@ from typing import Any
 
 from kit.core import jsonio
 from kit.core.text import clean
+from kit.show.render.console import count
 from kit.tui.form.draft import ABSENT
 from kit.tui.form.fields import Field
 
@@ -83,7 +84,7 @@ def _pair(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{key} {len(value)} set"
     if isinstance(value, list):
-        return f"{len(value)} {key}"
+        return count(len(value), key.removesuffix("s"))
     return (
         _cut(_unquoted(value))
         if key in ("name", "path", "repo")

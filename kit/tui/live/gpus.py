@@ -26,7 +26,7 @@ class GpuGrid(TextBlock):
         gpus = view.of("gpu")
         width, height = self.content_size
         if not gpus:
-            self.set_text(Text("no GPU is read in this run", "quiet"))
+            self.set_text(plain("no GPU is read in this run", "quiet"))
             return
         columns = max(1, min(len(gpus), (width + 2) // (_LEAST + 2)))
         rows = -(-len(gpus) // columns)
@@ -69,7 +69,7 @@ def _cell(view: View, gpu: Device, seen: Seen, lines: int, *, ascii_only: bool) 
     yield from body
     yield from (_process(process) for process in kept)
     if room and len(others) > len(kept):
-        yield Text(f"  and {len(others) - len(kept)} more", "quiet")
+        yield plain(f"  and {len(others) - len(kept)} more", "quiet")
 
 
 def _condition(gpu: Device) -> Text:
@@ -98,8 +98,8 @@ def _process(process: Process) -> Text:
     memory = "" if process.memory is None else f" {short_memory(process.memory)}"
     words = f"{process.pid} {plain(process.name)}{memory}"
     if process.own is False:
-        return Text(f"! {words} is not the run's", "bad")
-    return Text(f"  {words}" + ("" if process.own else " (whose is not known)"), "quiet")
+        return plain(f"! {words} is not the run's", "bad")
+    return plain(f"  {words}" + ("" if process.own else " (whose is not known)"), "quiet")
 
 
 def _watts(gpu: Device) -> str:

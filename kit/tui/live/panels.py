@@ -146,13 +146,13 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
     if over.kind == "sealed" and over.run:
         word = status or "sealed"
         mark = ("✔", "good") if word == "complete" else ("✘", "bad")
-        line = Text(f" {mark[0]} {plain(word)} ", mark[1]).append(
+        line = plain(f" {mark[0]} {plain(word)} ", mark[1]).append(
             f"run {over.run.name[:12]}", "name"
         )
         line.append("  enter opens it · v verifies it", "quiet")
         return line if not reason else line.append("\n   ").append_text(plain(reason))
     first = _FIRST.get(over.kind, "no such run")
-    lines = [Text(f" ✘ {first}", "bad")]
+    lines = [plain(f" ✘ {first}", "bad")]
     if not over.findings:
         lines += [plain(f"   {line}") for line in over.message.splitlines()]
     for finding in over.findings:
@@ -161,14 +161,14 @@ def banner(over: Over, status: str, reason: str, log_lines: int) -> Text:
     if over.remedy and not over.findings:
         lines += [plain(f"   {line}", "fix") for line in over.remedy.splitlines()]
     if over.lines:
-        lines += [Text(" last lines of runner.log", "name")]
+        lines += [plain(" last lines of runner.log", "name")]
         lines += [plain(f"   {line}", "quiet") for line in over.lines[-log_lines:]]
     return Text("\n").join(lines)
 
 
 def _finding(level: str, message: str, remedy: str) -> list[Text]:
     glyph, style = ("✘ FAIL", "bad") if level == "fail" else ("! WARN", "doubt")
-    cells = [Text(f" {glyph} ", style).append_text(plain(message))]
+    cells = [plain(f" {glyph} ", style).append_text(plain(message))]
     return [*cells, plain(f"        fix: {remedy}", "fix")] if remedy else cells
 
 

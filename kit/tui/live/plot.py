@@ -156,7 +156,7 @@ def _under(placed: Iterable[tuple[int, str]]) -> Text:
     line = ""
     for column, name in placed:
         line = line.ljust(_AXIS + column) + name
-    return Text(line, "quiet")
+    return plain(line, "quiet")
 
 
 def legend(view: View, width: int, colours: int) -> Text:
@@ -166,7 +166,7 @@ def legend(view: View, width: int, colours: int) -> Text:
     """
     devices, at = drawn(view), places(view)
     if not devices:
-        return Text("waiting for the first reading", "quiet")
+        return plain("waiting for the first reading", "quiet")
     full, short = (
         [_sign(device, at[device.name], colours, with_watts=with_watts) for device in devices]
         for with_watts in (True, False)
@@ -189,20 +189,20 @@ def reading(view: View, at: float, over: tuple[int, int], width: int, colours: i
     t0, t1 = over
     column = round((at - t0 / SECOND_NS) / ((t1 - t0) / SECOND_NS) * (width - 1))
     decimals = max(0, min(3, -math.floor(math.log10((t1 - t0) / SECOND_NS / width))))
-    lines, parts = places(view), [Text(f"{at - zero_of(view):.{decimals}f} s", "name")]
+    lines, parts = places(view), [plain(f"{at - zero_of(view):.{decimals}f} s", "name")]
     for device in drawn(view):
         points = columns(view.snapshot.power[device.name], t0, t1, width)
         point = points[column] if 0 <= column < len(points) else None
         value = " –" if point is None else f" {watts(point.mean)}"
         n = lines[device.name]
-        sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
+        sign = plain(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
         parts.append(Text.assemble(sign, " ", plain(device_name(device.name)), value))
     return Text("  ").join(parts)
 
 
 def _sign(device: Device, n: int, colours: int, *, with_watts: bool) -> Text:
     power = "" if not with_watts else " –" if device.watts is None else f" {watts(device.watts)}"
-    sign = Text(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
+    sign = plain(plotlines.sign(n, "■", colours), COLOURS[n % len(COLOURS)])
     return Text.assemble(sign, " ", plain(device_name(device.name)), power)
 
 

@@ -240,7 +240,7 @@ def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
     """The tiles in ``lines`` lines of text, the most important first; the rest is left out."""
     parts = [_one(shown[n]) for n in _WEIGHT if shown[n].main != "–" or shown[n].level == "bad"]
     full, line = [], Text(" ")
-    for part in parts or [Text("nothing read yet", "quiet")]:
+    for part in parts or [plain("nothing read yet", "quiet")]:
         if line.cell_len > 1 and line.cell_len + part.cell_len + 3 > width:
             full.append(line)
             line = Text(" ")
@@ -257,7 +257,7 @@ def _led(tile: Tile) -> str:
 
 
 def _one(tile: Tile) -> Text:
-    text = Text(_led(tile), "name")
+    text = plain(_led(tile), "name")
     if tile.title == _EFFICIENCY:
         return text
     # Clocks and temperatures get space only if something is wrong with them.

@@ -89,16 +89,16 @@ def _path(view: View, detail: str, *, ascii_only: bool) -> Text:
     for phase, part in BLOCKS:
         name = names.phase(phase, short="brief" in detail)
         if (phase, part) == cut:
-            words.append(Text(f"{name} {'x' if ascii_only else '✘'}", "bad"))
+            words.append(plain(f"{name} {'x' if ascii_only else '✘'}", "bad"))
         elif (phase, part) in done:
             took = f" {short_time(done[phase, part])}" if "times" in detail else ""
-            words.append(Text(f"{name} {'+' if ascii_only else '✔'}{took}", "good"))
+            words.append(plain(f"{name} {'+' if ascii_only else '✔'}{took}", "good"))
         elif snapshot.step and snapshot.step.key == (phase, part):
             words.append(present(view, name, with_bar="bar" in detail, ascii_only=ascii_only))
         else:
-            words.append(Text(name, "quiet"))
+            words.append(plain(name, "quiet"))
     rule = " ─ " if "rule" in detail else " "
-    return Text.assemble(" ", Text(rule, "quiet").join(words))
+    return Text.assemble(" ", plain(rule, "quiet").join(words))
 
 
 def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
@@ -106,7 +106,7 @@ def present(view: View, name: str, *, with_bar: bool, ascii_only: bool) -> Text:
     step, progress = view.snapshot.step, view.snapshot.progress
     assert step
     took = short_time(max(0, view.now - step.t0) / SECOND_NS)
-    text = Text(f"{name} {'>' if ascii_only else '▶'} {took}", "name")
+    text = plain(f"{name} {'>' if ascii_only else '▶'} {took}", "name")
     if progress.total and progress.stage == step.phase:
         if with_bar:
             text.append(" ").append_text(bar(progress.done, progress.total, ascii_only=ascii_only))
@@ -127,7 +127,7 @@ def bar(done: int, total: int, width: int = 10, *, ascii_only: bool) -> Text:
 def log_line(line: LogLine, *, ascii_only: bool) -> Text:
     """``3:06 ! meter rapl was lost``."""
     glyph = {"warn": "!", "fail": "x" if ascii_only else "✘", "mark": "*"}.get(line.level, " ")
-    text = Text(f"{elapsed(line.t):>7} ", "quiet")
+    text = plain(f"{elapsed(line.t):>7} ", "quiet")
     return text.append(f"{glyph} ", _STYLES.get(line.level, "")).append_text(
         plain(line.text, _STYLES.get(line.level, ""))
     )
