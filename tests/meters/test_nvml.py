@@ -17,7 +17,7 @@ from kit.core.model import MeterPlan
 from kit.energy import Energy
 from kit.energy.reasons import sentence
 from kit.energy.window import averaging
-from kit.judge.verify import streams
+from kit.judge.verify import reads, streams
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples
 from tests.meters.fake import Fake, Sampled
@@ -319,3 +319,35 @@ def test_a_runs_own_readings_tell_over_how_long_they_are_averaged(
     for quantity, window_s in (("gpu_power_average", 0.4), ("gpu_power_instant", 0.06)):
         assert found[quantity].window_s is not None, found[quantity].reason
         assert found[quantity].window_s == pytest.approx(window_s, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{"gpus": 8, "latency_us": 1000}, {"gpus": 2, "no_buffer": 1, "only_gpu": 1}],
+    ids=["eight GPUs", "one of two without samples"],
+)
+def test_the_count_of_reads_agrees_with_the_rows_of_several_gpus(
+    gpus: Gpus, tmp_path: Path, settings: dict[str, float]
+) -> None:
+    """A burst is a read of one GPU alone, and a GPU without samples is polled beside."""
+    fake = gpus(**settings)
+    run = Sampled(tmp_path, NVML, fake.env)
+    t0, t1 = run.run(12)
+    report = run.said[-1]
+    moments = {"sampler.started": t0, "sampler.stopped": t1}
+    events = [SimpleNamespace(kind="run.began", t=0, data={})]
+    events += [
+        SimpleNamespace(kind=kind, t=t, data={"meter": "local", **report})
+        for kind, t in moments.items()
+    ]
+    plan = SimpleNamespace(meters=(probe(fake),))
+    read = samples.from_csv(run.files())
+    records: Any = SimpleNamespace(plan=plan, events=events, samples=read, losses=())
+    (check,) = reads.checks(records, is_complete=True)
+    assert check.status == "PASS", check.message
+    counter = report["tiers"]["nvml.counter"]["reads"]
+    rows = [
+        len(series.t) for (_, quantity), series in read.series.items() if quantity == "gpu_energy"
+    ]
+    assert sum(rows) >= counter

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from kit.core.arrays import np
 from kit.core.facts import QuantityFacts
 from kit.core.limits import seconds_or
-from kit.core.model import MeterPlan
+from kit.core.model import MeterDevice, MeterPlan
 from kit.core.units import NS
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.records import RunRecords
@@ -145,7 +145,7 @@ def _streams(
         for quantity, facts in device.quantities.items():
             if not facts.is_read:
                 continue
-            key = _key(meter, quantity, facts, own)
+            key = _key(meter, device, quantity, own)
             if key is None and _is_unsure(meter, quantity, facts):
                 continue
             name = f"{device.device} {quantity}"
@@ -154,15 +154,17 @@ def _streams(
 
 
 def _key(
-    meter: MeterPlan, quantity: str, facts: QuantityFacts, own: Mapping[str, Any]
+    meter: MeterPlan, device: MeterDevice, quantity: str, own: Mapping[str, Any]
 ) -> str | None:
     """The tier that reads a quantity. Only NVML has several, named by what they read."""
     if meter.name != "nvml":
         return next(iter(own)) if len(own) == 1 else None
-    if quantity == "gpu_energy":
-        return next((key for key in _COUNTERS if key in own), None)
+    if quantity == "gpu_energy":  # polled where the GPU has no samples; older kits had one tier
+        samples = device.quantities.get("gpu_power_sample")
+        counters = _COUNTERS if samples and samples.is_read else _COUNTERS[::-1]
+        return next((key for key in counters if key in own), None)
     kind = "power" if quantity in _POWER else "state"
-    key = f"nvml.{kind}-{round(seconds_or(facts.poll_s, 0.0) * 1e3)}ms"
+    key = f"nvml.{kind}-{round(seconds_or(device.quantities[quantity].poll_s, 0.0) * 1e3)}ms"
     key = "nvml.processes" if quantity in _PROCESSES else key
     key = "nvml.samples" if quantity == "gpu_power_sample" else key
     return key if key in own else None
@@ -191,9 +193,17 @@ def _period_s(meter: MeterPlan, key: str) -> float | None:
 
 
 def _rows(tier: Tier) -> Iterator[str]:
-    """Check that there are as many rows as reads; a buffer or counter may give several or none."""
-    for name, series in tier.series.items():
-        rows = _reads_of(series, batches=tier.key == "nvml.samples")
+    """Check that there are as many rows as reads; a buffer or counter may give several or none.
+
+    A read of `nvml.counter` is a burst of one GPU, the one that is due: all of them count together.
+    """
+    counts = {
+        name: _reads_of(series, batches=tier.key == "nvml.samples")
+        for name, series in tier.series.items()
+    }
+    if tier.key == _COUNTERS[0]:
+        counts = {" and ".join(counts): sum(counts.values())}
+    for name, rows in counts.items():
         least, most = float(tier.reads), tier.reads + _EXTRA
         if tier.key == "nvml.samples":
             least, most = _LEAST_SHARE * tier.reads, tier.reads + _CLOSING

@@ -71,9 +71,10 @@ class Schedule:
     def read(self) -> None:
         """Take the due reading and set the next deadline."""
         late = self._clock.now() - self.due
-        self._run(self.tier.read)
+        has_read = self._run(self.tier.read)
         if self.tier.due:  # it sets its own times: there are no deadlines to miss
-            self.kept.note(late, 0)
+            if has_read:  # where its moment had passed, it read nothing
+                self.kept.note(late, 0)
             self.due = self._own_due()
             return
         skipped = max(0, (self._clock.now() - self.due) // self._period)
@@ -85,13 +86,17 @@ class Schedule:
         last = self.tier.last
         self._run((lambda: last(stopped_at)) if last else self.tier.read)
 
-    def _run(self, read: Callable[[], Sequence[Reading]]) -> None:
+    def _run(self, read: Callable[[], Sequence[Reading]]) -> bool:
+        """Take what ``read`` reads; whether it was anything."""
         try:
-            self._take(read())
-            self._read_failure = ""
+            readings = read()
+            self._take(readings)
         except Exception as error:
             self._read_failure = _error_text(error)
             self._lost(self.tier, error)
+            return False
+        self._read_failure = ""
+        return bool(readings)
 
     def _own_due(self) -> int:
         """The tier's own next time; a second later if it fails."""
