@@ -11,6 +11,7 @@
  *   power cap time        for how long the wave has been on
  * With module=W the GPU is part of a module that draws W watts more, told by scope 1 of the power
  * fields; module_counter=1 and module_samples=1 let counter and buffer count the module.
+ * With old_memory=1 the driver knows no memory information without its own reserve.
  * The driver can go away (down_at .. up_at, seconds after the first nvmlInit): every call fails until
  * an nvmlInit after that; handles from before are then invalid, the counters begin at 0 and, with
  * reorder=1, the GPUs have other indices. A GPU can be lost for a while (lost_after .. lost_until).
@@ -38,6 +39,8 @@ typedef struct {
     value_t value;
 } field_t;
 
+struct memory_v2 { unsigned version; unsigned long long total, reserved, free, used; };
+
 static struct settings {
     double gpus, base, amp, wave, duty, tick_ms, sample_ms, latency_us, phase_ms;
     double no_counter, no_buffer, no_fields, no_memory_temperature, mig, frozen, average_only;
@@ -46,7 +49,7 @@ static struct settings {
     double down_at, up_at, mismatch, reorder;
     double average_ms, instant_ms, renew_ms, field_us, brake_us, only_gpu;
     double no_times, no_violation, no_driver_version, processes, graphics;
-    double module, module_counter, module_samples;
+    double module, module_counter, module_samples, old_memory;
 } set = {.gpus = 2, .base = 100, .amp = 400, .wave = 1.7, .duty = 0.4, .tick_ms = 100,
          .sample_ms = 20, .phase_ms = 13, .lost_gpu = 1, .average_ms = 1000, .instant_ms = 25,
          .renew_ms = 100, .only_gpu = -1};
@@ -85,6 +88,7 @@ static void configure(const char *text) {
         {"processes", &set.processes}, {"graphics", &set.graphics},
         {"module", &set.module}, {"module_counter", &set.module_counter},
         {"module_samples", &set.module_samples},
+        {"old_memory", &set.old_memory},
     };
     char copy[1024], *rest = copy, *part;
     snprintf(copy, sizeof copy, "%s", text ? text : "");
@@ -310,6 +314,16 @@ int nvmlDeviceGetMemoryInfo(void *device, unsigned long long *info) {
     info[0] = 150ULL << 30;
     info[1] = 140ULL << 30;
     info[2] = (10ULL << 30) + (unsigned)gpu;
+    return OK;
+}
+int nvmlDeviceGetMemoryInfo_v2(void *device, struct memory_v2 *info) {
+    GUARD(device);
+    if (set.old_memory) return INVALID;
+    if (info->version != (sizeof *info | 2 << 24)) return MISMATCH;
+    info->total = 150ULL << 30;
+    info->reserved = 480ULL << 20;
+    info->used = (10ULL << 30) + (unsigned)gpu - info->reserved;
+    info->free = info->total - info->reserved - info->used;
     return OK;
 }
 int nvmlDeviceGetPerformanceState(void *device, unsigned *state) {

@@ -55,6 +55,14 @@ def test_processes_have_names_and_an_owner(
     assert isinstance(seen["gpu0"]["utilisation"], int)
 
 
+@pytest.mark.parametrize(("old_memory", "reserve"), [(0, 480 << 20), (1, 0)])
+def test_used_memory_is_without_the_drivers_reserve(
+    gpus: Gpus, proc: Path, old_memory: int, reserve: int
+) -> None:
+    seen = gpus(gpus=1, old_memory=old_memory).python(READ, str(proc), "mine")["gpu0"]
+    assert (seen["memory_used"], seen["memory_total"]) == ((10 << 30) - reserve, 150 << 30)
+
+
 def test_an_empty_gpu_has_no_process(gpus: Gpus, proc: Path) -> None:
     seen = gpus(gpus=1).python(READ, str(proc), "mine")
     assert seen["gpu0"]["processes"] == []

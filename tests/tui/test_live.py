@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from kit.core.model import Finding
 from kit.machine import queue
 from kit.run import marks
+from kit.show.live.follow import Over
 from kit.show.live.occupants import MeterUnavailable, Process, Seen
 from kit.store import refusals
 from kit.store.refusals import Refusal
@@ -361,6 +362,42 @@ async def test_each_gpu_has_a_cell_with_who_uses_it(
         await shown.press("G")
         assert "Xorg" not in shown.text()
         await shown.until(lambda: Crowd.asked[-1] == "closed")
+
+
+async def test_the_grid_alone_and_frozen_and_at_the_end(
+    flight: InFlight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_screen, "Occupants", Crowd)
+    story = in_measured_block(flight)
+    async with live(flight.store, (100, 30)) as shown:
+        await shown.heard(story)
+        await shown.press("G")
+        await shown.until(lambda: shown.screen.occupants)
+        await shown.press("z")
+        assert "Xorg" in shown.text() and "warmup" not in shown.text()
+        await shown.press("G")  # the plot again, and all of the rest
+        assert "Xorg" not in shown.text() and not shown.screen.maximized
+        await shown.press("G")
+        await shown.until(lambda: shown.screen.occupants)
+        await shown.press("space")
+        seen = shown.screen.occupants
+        shown.screen.post_message(LiveScreen.Watched({}))
+        await shown.app.animator.wait_for_idle()
+        assert shown.screen.frozen and shown.screen.occupants is seen
+        await shown.press("space")
+        shown.screen.show_over(Over("dead", "gone"))
+        assert not shown.screen.occupants
+
+
+async def test_lines_that_come_while_the_log_is_hidden_are_whole(flight: InFlight) -> None:
+    story = in_measured_block(flight)
+    async with live(flight.store, (100, 30)) as shown:
+        await shown.heard(story)
+        await shown.press("z")
+        story.add("mark", text="what was said while it was hidden")
+        await shown.heard(story)
+        await shown.press("z")
+        assert "what was said while it was hidden" in shown.text()
 
 
 async def test_without_room_strangers_are_counted(

@@ -213,7 +213,7 @@ def _processes(alias: str, facts: Mapping[str, Any], measured: bool) -> Finding 
     count = facts.get("compute_processes")
     if not isinstance(count, int) or count == 0:
         return None
-    message = f"{count} other program{'s' if count != 1 else ''} use {alias}"
+    message = f"{count} other program{' uses' if count == 1 else 's use'} {alias}"
     remedy = "end them (`nvidia-smi` lists them) or use another host"
     if measured:
         return fail("GPU_BUSY", f"{message}: their energy would be counted as the run's", remedy)

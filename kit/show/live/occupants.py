@@ -68,7 +68,9 @@ class Occupants:
         if rc:
             return Seen()
         _, rates = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
-        _, memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        rc, memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle, nvml.nvmlMemory_v2))
+        if rc:  # an older driver, whose "used" has the driver's own reserve in it
+            _, memory = ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
         return Seen(
             None if rates is None else int(rates.gpu),
             None if memory is None else int(memory.used),

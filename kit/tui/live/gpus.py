@@ -21,6 +21,8 @@ _UNSEEN = Seen()
 class GpuGrid(TextBlock):
     """One cell for each GPU that is shown."""
 
+    ALLOW_MAXIMIZE = True
+
     def show(self, view: View, seen: Mapping[str, Seen], why_not: str, *, ascii_only: bool) -> None:
         """Draw the GPUs; ``why_not`` says why their processes are not listed."""
         gpus = view.of("gpu")
@@ -63,8 +65,8 @@ def _cell(view: View, gpu: Device, seen: Seen, lines: int, *, ascii_only: bool) 
     others = sorted(seen.processes, key=lambda process: process.own is not False)
     room = lines - len(body)
     kept = others if len(others) <= room else others[: max(0, room - 1)]
-    strangers = sum(process.own is False for process in others[len(kept) :])
-    if strangers:
+    if any(process.own is False for process in others[len(kept) :]):
+        strangers = sum(process.own is False for process in others)
         head.append(f" ! {strangers} not the run's", "bad")
     yield from body
     yield from (_process(process) for process in kept)

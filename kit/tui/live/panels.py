@@ -100,6 +100,8 @@ class LogPanel(Vertical):
         self._lines = tuple(lines)
         wanted = tuple(eventwords.fitting(lines, self._words))
         log = self.query_one("#lines", RichLog)
+        if not log.size.width:  # not shown now: it would wrap the lines to nothing
+            return
         if wanted[: len(self._written)] != self._written:
             log.clear()
             self._written = ()

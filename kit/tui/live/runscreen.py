@@ -167,6 +167,7 @@ class RunScreenBase(KitScreen):
     def show_over(self, over: Over) -> None:
         """Show how the run ended, and offer what can be done with it."""
         self.over = over
+        self.occupants = {}
         self.add_class("-over", f"-{over.kind}")
         if over.kind == "sealed" and over.run:
             self.command = f"kit show {over.run.name[:12]}"
@@ -237,6 +238,8 @@ class RunScreenBase(KitScreen):
 
     def action_gpus(self) -> None:
         """The GPUs and who uses them in place of the plot; or the plot again."""
+        self.minimize()
+        self.occupants = {}  # what was seen earlier is not what is there now
         self.toggle_class("-gpus")
         self.call_after_refresh(self.draw)
 
@@ -257,11 +260,11 @@ class RunScreenBase(KitScreen):
         self.call_after_refresh(self.draw)
 
     def action_zoom(self) -> None:
-        """The plot alone, or everything again."""
+        """The plot or the GPUs alone, or everything again."""
         if self.maximized:
             self.minimize()
         else:
-            self.maximize(self.query_one(PlotPanel))
+            self.maximize(self.query_one(GpuGrid if self.has_class("-gpus") else PlotPanel))
         self.call_after_refresh(self.draw)
 
     def action_freeze(self) -> None:

@@ -129,7 +129,8 @@ class LiveScreen(RunScreenBase):
 
     def on_live_screen_watched(self, message: LiveScreen.Watched) -> None:
         message.stop()
-        self.occupants, self.occupants_missing = message.seen, message.why_not
+        if not (self.frozen or self.over):
+            self.occupants, self.occupants_missing = message.seen, message.why_not
 
     def action_gpus(self) -> None:
         super().action_gpus()
