@@ -77,6 +77,7 @@ class LiveScreen(RunScreenBase):
         self._heard, self._went_on = clock(), False
         self._broken, self._waiting = 0, ""
         self._follower: Follower | None = None
+        self._was_going = False
 
     def on_mount(self) -> None:
         self._follower = Follower(self.kit.store, self.run_id)
@@ -151,6 +152,9 @@ class LiveScreen(RunScreenBase):
             self.run_id = self.snapshot.id
             self.crumbs, self.command = f"Live › {self.run_id}", f"kit attach {self.run_id}"
         self._show_broken(message.update.broken)
+        if self._is_going() != self._was_going:  # what the foot offers depends on it
+            self._was_going = self._is_going()
+            self.refresh_bindings()
         if first:  # from then on only the timer draws
             self.draw()
 
@@ -197,9 +201,13 @@ class LiveScreen(RunScreenBase):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("stop", "mark"):
-            going = self.over is None and not self.snapshot.status
-            return bool(going and self._follower and self._follower.session)
+            return self._is_going()
         return super().check_action(action, parameters)
+
+    def _is_going(self) -> bool:
+        """Whether the run goes on, and can be reached."""
+        going = self.over is None and not self.snapshot.status
+        return bool(going and self._follower and self._follower.session)
 
     def action_stop(self) -> None:
         """Stop the run, once the person has confirmed it."""
