@@ -31,14 +31,18 @@ def ls(
         sort: the column to sort by; runs without a value come last, equal ones newest first.
         reverse: sort the other way round.
     """
-    gc.disable()  # thousands of rows and no cycle: each of its rounds would look at them all
     where = store_of(runs, is_read=True)
-    rows = runlist.rows(where, sort, reverse=reverse)
-    if json:
-        # Not in the canonical form, which takes seconds for thousands of runs.
-        sys.stdout.write(msgspec.json.encode(runlist.as_list(rows), order="sorted").decode() + "\n")
-    else:
-        rows_of.runs(rows)
+    gc.disable()  # thousands of rows and no cycle: each of its rounds would look at them all
+    try:
+        rows = runlist.rows(where, sort, reverse=reverse)
+        if json:
+            # Not in the canonical form, which takes seconds for thousands of runs.
+            document = msgspec.json.encode(runlist.as_list(rows), order="sorted")
+            sys.stdout.write(document.decode() + "\n")
+        else:
+            rows_of.runs(rows)
+    finally:
+        gc.enable()
     _report_others(where)
     _report_notes(where)
     ledger_doubts(audit.quick(where))

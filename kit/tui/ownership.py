@@ -60,7 +60,7 @@ def delete(screen: KitScreen, row: Row, done: Callable[[], None]) -> None:
 
 def _change(screen: KitScreen, change: Callable[[Store], object], done: Callable[[], None]) -> None:
     store = screen.kit.store
-    screen.fetch(lambda: change(store), lambda _: done(), group="change")
+    screen.change(lambda: change(store), lambda _: done())
 
 
 def switch(screen: KitScreen, done: Callable[[], None]) -> None:

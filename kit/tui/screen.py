@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -88,6 +90,7 @@ class KitScreen(FrugalScreen):
         super().__init__()
         self.top = TopLine(id="top")
         self._same_as = Static(id="command", markup=False)
+        self._changing = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         yield self.top
@@ -140,25 +143,42 @@ class KitScreen(FrugalScreen):
         group: str = "fetch",
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Do ``work`` in a thread, then call ``then`` with its result on the event loop.
+        """Read in a thread by ``work``, then call ``then`` with the result on the event loop.
 
-        A later call of the same ``group`` replaces an earlier one, whose result is dropped. An
-        error is shown by `show_error`, unless ``failed`` takes it.
+        A later call of the same ``group`` replaces an earlier one, whose result is dropped: what
+        changes something is for `change`. An error is shown by `show_error`, unless ``failed``
+        takes it.
+        """
+        run_latest(self, partial(self._work, work, then, failed), group)
+
+    def change(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Change something in a thread by ``work``, then call ``then`` as `fetch` does.
+
+        Changes are made one after another, each to its end, and none is dropped.
         """
 
-        async def both() -> None:
-            try:
-                result = await in_thread(work)
-            except Exception as error:  # a bug in a package below must not end the UI, and is shown
-                (failed or self.show_error)(error)
-                return
-            try:
-                if self.is_attached:
-                    then(result)
-            except Exception as error:  # nor one in what draws a stranger's data
-                self.show_error(error)
+        async def in_turn() -> None:
+            async with self._changing:
+                await self._work(work, then, None)
 
-        run_latest(self, both, group)
+        self.run_worker(cast(Any, in_turn), group="change")
+
+    async def _work(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], None],
+        failed: Callable[[Exception], None] | None,
+    ) -> None:
+        try:
+            result = await in_thread(work)
+        except Exception as error:  # a bug in a package below must not end the UI, and is shown
+            (failed or self.show_error)(error)
+            return
+        try:
+            if self.is_attached:
+                then(result)
+        except Exception as error:  # nor one in what draws a stranger's data
+            self.show_error(error)
 
     def show_error(self, error: Exception) -> None:
         """Show an error and its remedy, for as long as it takes to read."""

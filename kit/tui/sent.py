@@ -184,7 +184,7 @@ def _sequence(parts: Iterable[Part]) -> str:
         sequences.append(Control.move_to(x, y).segment.text)
         for look, alike in groupby(cells, key=lambda cell: cell[1]):
             text = "".join(char for char, _ in alike)
-            now = _on_blanks(before, look) if text.isspace() else look
+            now = _on_blanks(before, look) if not text.strip(" ") else look
             if change := _change(before, now):
                 sequences.append(f"\x1b[{change}m")
             sequences.append(f"\x1b]8;;{now.link}\x1b\\{text}\x1b]8;;\x1b\\" if now.link else text)

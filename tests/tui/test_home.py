@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ from textual.widgets import Input
 from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.judge.replay import ImagePart
+from kit.show import runlist
 from kit.show.render.console import GLYPHS
 from kit.show.render.rows import BADGES
+from kit.show.runlist import Row
 from kit.store import notes
-from kit.store.store import Store
+from kit.store.store import InFlight, Store
 from kit.tui import settings
 from kit.tui.app import KitApp
 from kit.tui.rowlist import SORTS
@@ -418,6 +423,62 @@ async def test_a_former_reading_does_not_end_the_present_one(
         next_of_former()
         await settled(pilot)
         assert next(screen._coming, None) is None, "the present one was not read to its end"
+
+
+async def test_a_run_that_is_gone_does_not_begin_the_reading_anew_each_time(
+    three: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that takes longer to read than the time between two looks is read to its end."""
+    flight = InFlight(three, "ab12cd34")
+    flight.take()
+    flight.path.mkdir(parents=True)
+    begun, go_on = [], threading.Event()
+
+    def slow(store: Store) -> Iterator[list[Row]]:
+        begun.append(store)
+        yield runlist.in_flight(store)
+        go_on.wait(20)
+        yield from []
+
+    async with home(three).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, HomeScreen) and "ab12cd34" in drawn(pilot.app)
+        shutil.rmtree(flight.path)
+        flight.release()
+        monkeypatch.setattr(runlist, "batches", slow)
+        for _ in range(5):
+            screen._look_again()
+            await pilot.pause(0.1)
+        assert len(begun) == 1 and "running" not in drawn(pilot.app)
+        go_on.set()
+        await settled(pilot)
+        assert len(begun) == 1 and "reading" not in drawn(pilot.app)
+
+
+async def test_a_look_that_takes_long_is_not_replaced_by_the_next(
+    three: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def slow(_: Store) -> tuple[int, int, int]:
+        looks.append(1)
+        time.sleep(0.3)
+        return 3, 0, 0
+
+    async with home(three).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, HomeScreen)
+        monkeypatch.setattr(runlist, "stamp", slow)
+        for _ in range(3):
+            screen._look_again()
+            await pilot.pause(0.05)
+        assert len(looks) == 1
+        await settled(pilot)
+        screen._look_again()
+        await settled(pilot)
+        assert len(looks) == 2
 
 
 async def test_a_run_is_deleted_only_after_a_yes(three: Store) -> None:

@@ -19,6 +19,7 @@ from kit.tui.app import KitApp
 from kit.tui.filters import to_ascii
 from kit.tui.screen import KitScreen, badge
 from tests.tui.conftest import ScreenText
+from tests.tui.waiting import notifications
 
 
 class Plain(KitScreen):
@@ -177,3 +178,29 @@ async def test_a_bug_in_drawing_is_told_and_ends_nothing(store: Store) -> None:
         (notification,) = pilot.app._notifications
         assert notification.title == "a bug in kit" and "odd" in notification.message
         assert pilot.app.screen is screen
+
+
+async def test_changes_are_made_one_after_another_and_none_is_dropped(store: Store) -> None:
+    screen, release = Plain(), threading.Event()
+    made: list[str] = []
+    heard: list[object] = []
+
+    def first() -> str:
+        release.wait(20)
+        made.append("first")
+        return "first"
+
+    def refused() -> str:
+        made.append("refused")
+        raise UsageError("no room", "free some")
+
+    async with KitApp(store, first=screen).run_test() as pilot:
+        screen.change(first, heard.append)
+        screen.change(refused, heard.append)
+        screen.change(lambda: made.append("last"), heard.append)
+        await pilot.pause()
+        assert made == []
+        release.set()
+        await pilot.app.workers.wait_for_complete()
+        assert made == ["first", "refused", "last"] and heard == ["first", None]
+        assert "no room" in notifications(pilot.app)

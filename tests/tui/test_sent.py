@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
 import pytest
 from rich.cells import cell_len
@@ -22,9 +23,11 @@ SIZE = Size(40, 6)
 STYLES = [
     None,
     *(Style.parse(s) for s in ("red", "bold", "bold red on blue", "#ffaa00 on #001122", "reverse")),
-    Style.parse("underline #ffaa00 on #001122"),
+    *(Style.parse(s) for s in ("underline #ffaa00 on #001122", "strike red", "underline2")),
+    *(Style.parse(s) for s in ("overline blue", "dim green", "link https://example.org")),
 ]
-PARTS = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|(.)", re.S)
+LINES = {"4", "7", "9", "21", "53"}  # what is seen without a character
+PARTS = re.compile(r"\x1b\[(\d+);(\d+)H|\x1b\[([\d;]*)m|\x1b\]8;[^;]*;([^\x1b]*)(\x1b\\)|(.)", re.S)
 
 
 class Terminal:
@@ -34,11 +37,14 @@ class Terminal:
         self.cells = {(x, y): ("?", "") for x in range(SIZE.width) for y in range(SIZE.height)}
         self._x = self._y = 0
         self._sgr: dict[str, str] = {}
+        self._link = ""
 
     def write(self, sequences: str) -> None:
-        for y, x, sgr, char in PARTS.findall(sequences):
+        for y, x, sgr, link, is_link, char in PARTS.findall(sequences):
             if y:
                 self._x, self._y = int(x) - 1, int(y) - 1
+            elif is_link:
+                self._link = link
             elif char:
                 self._put(char)
             else:
@@ -58,9 +64,9 @@ class Terminal:
 
     def _put(self, char: str) -> None:
         parts = self._sgr
-        if char == " " and not {"4", "7"} & parts.keys():  # neither underlined nor reversed
+        if char == " " and not self._link and not LINES & parts.keys():
             parts = {key: part for key, part in parts.items() if key == "4x"}  # the ground alone
-        look = ";".join(sorted(parts.values()))
+        look = ";".join(sorted(parts.values())) + self._link
         self.cells[self._x, self._y] = char, look
         for n in range(1, cell_len(char)):
             self.cells[self._x + n, self._y] = "", look
@@ -78,6 +84,16 @@ def line(chance: random.Random, width: int) -> Strip:
     return Strip(segments)
 
 
+def written_by_rich(lines: Sequence[Strip]) -> Terminal:
+    """A terminal to which every segment was written in full, by Rich alone."""
+    terminal = Terminal()
+    for y, strip in enumerate(lines):
+        segments = ((segment.style or Style(), segment.text) for segment in strip)
+        texts = [style.render(text, color_system=ColorSystem.TRUECOLOR) for style, text in segments]
+        terminal.write(f"\x1b[{y + 1};1H{''.join(texts)}")
+    return terminal
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_terminal_shows_whatever_was_drawn(seed: int) -> None:
     chance, sent, terminal = random.Random(seed), Sent(), Terminal()
@@ -91,10 +107,7 @@ def test_a_terminal_shows_whatever_was_drawn(seed: int) -> None:
         # Textual cuts the line where the part is drawn: half of a wide character is a blank.
         whole[y] = Strip.join([whole[y].crop(0, x), strip, whole[y].crop(x + strip.cell_length)])
         terminal.write(sent.changes([(0, y, whole[y])], SIZE, ColorSystem.TRUECOLOR))
-        anew = Terminal()
-        every = [(0, y, s) for y, s in enumerate(whole)]
-        anew.write(Sent().changes(every, SIZE, ColorSystem.TRUECOLOR))
-        assert terminal.cells == anew.cells
+        assert terminal.cells == written_by_rich(whole).cells
 
 
 @pytest.mark.parametrize("narrower", [Size(10, 6), Size(40, 2), Size(0, 0)])

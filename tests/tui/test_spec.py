@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from kit.store.store import Store
 from kit.tui.app import KitApp
 from kit.tui.form import pins, view
 from kit.tui.form.draft import Where
+from kit.tui.form.files import SpecFile
 from kit.tui.form.jsonview import JsonView
 from kit.tui.form.rows import Choice, Choices, Row
 from kit.tui.screens.spec import SpecScreen
@@ -118,6 +120,33 @@ async def test_a_small_size_on_the_way_does_not_leave_the_form_scrolled(
         await pilot.resize_terminal(100, 24)
         await settled(pilot)
         assert "schema *" in drawn(pilot.app)
+
+
+async def test_of_two_savings_the_later_text_stays(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, slow = SpecFile.write, [0.6]
+
+    def later(self: SpecFile, path: Path, text: str, *, force: bool = False) -> Any:
+        time.sleep(slow.pop() if slow else 0.0)
+        return write(self, path, text, force=force)
+
+    monkeypatch.setattr(SpecFile, "write", later)
+    async with app_of(store, file).run_test(size=(100, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("end", *"-one", "ctrl+s", *"-two", "ctrl+s")
+        await settled(pilot)
+        assert json.loads(file.read_text())["name"] == "quickstart-one-two"
+        assert not screen_of(pilot)._unsaved
+
+
+@pytest.mark.parametrize("height", [4, 5])
+async def test_the_field_is_seen_where_the_form_has_a_line_or_two(
+    store: Store, file: Path, height: int
+) -> None:
+    async with app_of(store, file).run_test(size=(100, height)) as pilot:
+        await settled(pilot)
+        assert "quickstart" in "".join(drawn(pilot.app).splitlines()[1:])
 
 
 async def test_a_new_spec(

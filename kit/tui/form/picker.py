@@ -63,6 +63,7 @@ class ModelPicker(Window):
 
     def _go(self, folder: Path) -> None:
         """Show what ``folder`` holds; the first time also what this machine knows."""
+        self.query_one(Input).value = ""
 
         async def look() -> None:
             if self._known is None:
@@ -71,7 +72,6 @@ class ModelPicker(Window):
             above = [Entry(str(folder.parent), "../", None)] if folder.parent != folder else []
             self._place, self._offers = folder, [*self._known, *entries, *above]
             self.query_one("#place", Static).update(plain(str(folder), "quiet"))
-            self.query_one(Input).value = ""
             self._show()
 
         run_latest(self, look, "look")
@@ -175,7 +175,7 @@ class Hashing(Window):
     def on_mount(self) -> None:
         self.set_interval(_REFRESH_S, self._draw)
         self._draw()
-        self.run_worker(self._hash(), group="hash")
+        run_latest(self, self._hash, "hash")
 
     async def _hash(self) -> None:
         def progress(name: str, done: float, total: float | None) -> None:

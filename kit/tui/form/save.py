@@ -56,7 +56,7 @@ class Keeper:
             self._saved(document)
             then()
 
-        self._screen.fetch(lambda: self._file.write(path, text, force=force), done, group="save")
+        self._screen.change(lambda: self._file.write(path, text, force=force), done)
 
     def _ask(self, path: Path, state: Written, overwrite: Then) -> None:
         why = "already exists" if state == "exists" else "was changed since it was read"

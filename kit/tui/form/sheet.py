@@ -132,9 +132,10 @@ class Sheet(VerticalScroll, can_focus=False):
 
     def on_resize(self) -> None:
         # A list of problems or a longer help appeared below: keep the edited field visible.
-        self.call_after_refresh(self._follow)
+        self.call_after_refresh(self.follow)
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Keep the field of the focus in view, and with the first one what stands above it."""
         row = _row_around(self.screen.focused) if self.screen.focused else None
         if row and row in self._rows.values():
             is_first = self.screen.focused is self.first()

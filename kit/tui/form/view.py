@@ -63,7 +63,8 @@ class DraftScreen(KitScreen):
 
     def _focus_first(self) -> None:
         if self.focused is None and (first := self._sheet.first()):
-            first.focus(scroll_visible=False)  # it is at the top, whatever is laid out by now
+            first.focus(scroll_visible=False)  # another size than the last may be laid out by now
+            self.call_after_refresh(self._sheet.follow)
 
     @property
     def _called(self) -> str:

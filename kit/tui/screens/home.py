@@ -73,6 +73,7 @@ class HomeScreen(KitScreen):
         self._sort: Column = "started"
         self._reverse = False
         self._coming: Iterator[list[Row]] | None = None
+        self._reading = self._read_again = self._looking = False
         self._sealed_seen: tuple[int, int, int] | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -112,6 +113,7 @@ class HomeScreen(KitScreen):
 
     def action_refresh(self) -> None:
         """Read the store again, a batch at a time."""
+        self._reading, self._read_again = True, False
         self._coming = runlist.batches(self.kit.store)
         names: set[str] = set()
         self._next_batch(self._coming, names)
@@ -131,20 +133,28 @@ class HomeScreen(KitScreen):
                 names.add(row.run)
             if rows is None:
                 self._rows = {run: row for run, row in self._rows.items() if run in names}
+                self._reading = False
             self._redraw(done=rows is None)
             if rows is not None:
                 # In a separate worker: one that started the next would cancel itself.
                 self.call_later(self._next_batch, coming, names)
+            elif self._read_again:
+                self.action_refresh()
 
-        self.fetch(batch, take, group="rows")
+        def failed(error: Exception) -> None:
+            self._reading = False
+            self.show_error(error)
+
+        self.fetch(batch, take, group="rows", failed=failed)
 
     def _look_again(self) -> None:
         """Every two seconds: read runs in flight, and check whether a run was sealed or checked.
 
         Not under another screen: Textual draws that one again when this one changes.
         """
-        if self.app.screen is not self:
+        if self.app.screen is not self or self._looking:
             return
+        self._looking = True
         store, sealed_before = self.kit.store, self._sealed_seen
 
         def look() -> tuple[list[Row], tuple[int, int, int]]:
@@ -152,18 +162,30 @@ class HomeScreen(KitScreen):
             return runlist.in_flight(store), now
 
         def take(result: tuple[list[Row], tuple[int, int, int]]) -> None:
+            self._looking = False
             if store is not self.kit.store:
                 return
             rows, self._sealed_seen = result
             before = {run: row for run, row in self._rows.items() if row.in_flight}
             now = {row.run: row for row in rows}
+            if before != now:
+                self._rows = {r: row for r, row in self._rows.items() if r not in before} | now
+                self._redraw(done=not self._reading)
             if sealed_before not in (None, self._sealed_seen) or before.keys() - now.keys():
-                self.action_refresh()
-            elif before != now:
-                self._rows |= now
-                self._redraw()
+                self._read_soon()
 
-        self.fetch(look, take, group="look")
+        def failed(error: Exception) -> None:
+            self._looking = False
+            self.show_error(error)
+
+        self.fetch(look, take, group="look", failed=failed)
+
+    def _read_soon(self) -> None:
+        """Read the store again when a reading that is under way has come to its end."""
+        if self._reading:
+            self._read_again = True
+        else:
+            self.action_refresh()
 
     def _redraw(self, *, done: bool = True) -> None:
         """Update filter, order, counts and table."""

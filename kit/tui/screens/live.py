@@ -219,7 +219,7 @@ class LiveScreen(RunScreenBase):
     def _stop(self, sure: bool | None) -> None:
         session = self._follower.session if self._follower else None
         if sure and session:
-            self.fetch(session.stop, lambda _: self.notify("stopping; it is sealed as aborted"))
+            self.change(session.stop, lambda _: self.notify("stopping; it is sealed as aborted"))
 
     def action_mark(self) -> None:
         """Mark this moment with a word."""
@@ -229,7 +229,7 @@ class LiveScreen(RunScreenBase):
     def _mark(self, text: str | None) -> None:
         session = self._follower.session if self._follower else None
         if text and session:
-            self.fetch(lambda: session.mark(text), lambda _: self.notify("marked"))
+            self.change(lambda: session.mark(text), lambda _: self.notify("marked"))
 
     def leave(self) -> None:
         """Leave the screen; a message says that the run continues."""

@@ -249,12 +249,12 @@ class RunScreen(KitScreen):
     def action_html(self) -> None:
         """Write the HTML report into the current folder."""
         self.notify("writing the report", markup=False)
-        self.fetch(lambda: files.write_report(self._run, Path()), self._written, group="write")
+        self.change(lambda: files.write_report(self._run, Path()), self._written)
 
     def action_export(self) -> None:
         """Pack the run into a single file in the current folder."""
         self.notify("packing the run", markup=False)
-        self.fetch(lambda: files.export(self._run, Path()), self._written, group="write")
+        self.change(lambda: files.export(self._run, Path()), self._written)
 
     def _written(self, path: Path) -> None:
         self.notify(f"{path.name} ({short_bytes(path.stat().st_size)})", title="written here")

@@ -80,6 +80,8 @@ class SpecScreen(DraftScreen):
 
     async def _fill(self) -> None:
         """Show the form once all of it is there: each part by itself would be a layout."""
+        if not self._sheet.is_attached:  # it was left at once
+            return
         with self.app.batch_update():
             for coming in self._sheet.sync():
                 await coming
@@ -218,10 +220,11 @@ class SpecScreen(DraftScreen):
         if self._refuse_broken():
             return
         document, text = self._draft.document, to_text(self._draft.document).encode()
+        # If the file's content differs, it is not what is planned.
+        path = None if self._unsaved else self._file.path
 
         def planned(spec: RunSpec) -> None:
-            # If the file's content differs, it is not what is planned.
-            self.kit.show_plan(Order(spec=spec), None if self._unsaved else self._file.path)
+            self.kit.show_plan(Order(spec=spec), path)
 
         def failed(error: Exception) -> None:
             if isinstance(error, SpecInvalid):

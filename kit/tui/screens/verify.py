@@ -84,7 +84,9 @@ class VerifyScreen(KitScreen):
 
     def action_again(self) -> None:
         """Check the whole run again."""
-        self._found = None
+        self._found = self._judged = None
+        self.workers.cancel_group(self, "judge")  # it is of what was found before
+        self.query_one("#side").display = False
         self.state = badge("running", "verifying")
         run = self._run
         self.fetch(lambda: _verified(run), self._show, group="verify", failed=self._failed)
