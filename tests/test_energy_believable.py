@@ -91,7 +91,7 @@ def test_a_sound_counter_keeps_the_energy_right_whatever_power_says(
     quantity: str, fault: str
 ) -> None:
     found = board_rows()
-    honest = [d.told() for d in answers(found)[0].doubts()]
+    honest = [d.as_reason() for d in answers(found)[0].doubts()]
     found[quantity] = FAULTS[fault](found[quantity])
     computed, board = answers(found)
     for begin, end in WINDOWS:
@@ -391,7 +391,7 @@ def test_two_zones_of_one_counter_are_counted_once(second: Rows, is_twin: bool) 
     assert one.joules is not None
     if is_twin:
         assert value.devices == {"cpu0-package": pytest.approx(one.joules)}
-        assert "shown twice" in sentence(computed.doubts()[0].told())
+        assert "shown twice" in sentence(computed.doubts()[0].as_reason())
     elif second[0][6] == zone("x", 2)[0][6]:
         assert set(value.devices) == {"cpu0-package", "cpu1-package"}
         assert computed.doubts() == ()
@@ -426,7 +426,7 @@ def test_what_no_outlet_carries_is_no_energy(raw: int, scale: float, lasting: in
         assert (value.status, value.joules) == ("unmeasured", None)
         assert "is not believed" in sentence(value.reason)
     assert computed.of(5 * S, 95 * S)[0].doubts == ()
-    assert f"{lasting} of 300 readings" in sentence(computed.doubts()[0].told())
+    assert f"{lasting} of 300 readings" in sentence(computed.doubts()[0].as_reason())
 
 
 def test_an_inlet_carries_more_than_an_outlet() -> None:
