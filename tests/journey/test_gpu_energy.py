@@ -90,3 +90,12 @@ def test_a_gpu_lost_mid_run_leaves_its_phases_unmeasured(
     assert last["status"] == "unmeasured"
     assert "gpu1" in sentence(last["reason"])
     assert "joules" not in last
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("latency_us", [0, 3300])
+def test_a_minute_on_eight_gpus_verifies(
+    workplace: Workplace, library: Path, latency_us: int
+) -> None:
+    """What holds of every GPU in a short run may hold of all together alone in a longer one."""
+    run(workplace, library, 20, gpus=8, latency_us=latency_us)
