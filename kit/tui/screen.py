@@ -154,7 +154,8 @@ class KitScreen(FrugalScreen):
     def change(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Change something in a thread by ``work``, then call ``then`` as `fetch` does.
 
-        Changes are made one after another, each to its end, and none is dropped.
+        Changes are made one after another, each to its end. None is dropped, but for those that
+        have not begun when the screen is left.
         """
 
         async def in_turn() -> None:

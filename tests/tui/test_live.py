@@ -384,6 +384,8 @@ async def test_the_grid_alone_and_frozen_and_at_the_end(
         shown.screen.post_message(LiveScreen.Watched({}))
         await shown.app.animator.wait_for_idle()
         assert shown.screen.frozen and shown.screen.occupants is seen
+        await shown.press("G", "G")  # who looks while it is frozen sees who is there now
+        await shown.until(lambda: shown.screen.occupants)
         await shown.press("space")
         shown.screen.show_over(Over("dead", "gone"))
         assert not shown.screen.occupants

@@ -130,7 +130,8 @@ class LiveScreen(RunScreenBase):
 
     def on_live_screen_watched(self, message: LiveScreen.Watched) -> None:
         message.stop()
-        if not (self.frozen or self.over):
+        is_kept = self.over or (self.frozen and self.occupants)  # what it shows stands still
+        if not is_kept:
             self.occupants, self.occupants_missing = message.seen, message.why_not
 
     def action_gpus(self) -> None:
