@@ -56,7 +56,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"CUDA out of memory|CUDA error: out of memory|cudaMalloc failed|CUDA_ERROR_OUT_OF_MEMORY"
         r"|cudaErrorMemoryAllocation|torch\.(?:cuda\.)?OutOfMemoryError|HIP out of memory"
-        r"|Free memory on device|unable to allocate (?:CUDA|ROCm|Vulkan|Metal)|failed to allocate (?:CUDA|ROCm|Vulkan)|ErrorOutOfDeviceMemory"
+        r"|Free memory on device|unable to allocate (?:CUDA|ROCm|Vulkan|Metal)"
+        r"|failed to allocate (?:CUDA|ROCm|Vulkan)|ErrorOutOfDeviceMemory"
         r"|Not enough memory\. Please try to increase --mem-fraction-static|insufficient VRAM",
         "the GPU's memory is too small or in use: end what uses it (`nvidia-smi`), lower the "
         "context or the share of memory that the runtime claims, or take a smaller model",
