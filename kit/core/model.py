@@ -58,13 +58,13 @@ class Derivation(Record, frozen=True, kw_only=True):
 
 
 class WeightsSpec(Record, frozen=True, kw_only=True):
-    """A model's files. ``derived`` says how to make them where no source has them."""
+    """A model's files. ``derived`` says how to make them; not written where they were published."""
 
     repo: str
     revision: str
     files: tuple[WeightFile, ...]
     licence: str = ""
-    derived: Derivation | None = None
+    derived: Derivation | UnsetType = UNSET
 
 
 class WorkloadSpec(Record, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ def ensure_derived(
     """
     folders = tuple(folders)
     missing = [file for file in wanted.files if not here(file, folders)]
-    if not missing or wanted.derived is None:
+    if not missing or not wanted.derived:
         return
     with made(wanted.derived, folders, say, progress) as out:
         for file in missing:
