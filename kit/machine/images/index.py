@@ -65,23 +65,29 @@ def _fetch(file: dict[str, Any], finder: Any, session: Any, folder: Path) -> boo
 
 
 def _lock(wanted: dict[str, Any], finder: Any, session: Any, folder: Path) -> bool:
-    """Write down the facts of the best file among those that the requirement file allows."""
+    """Write down the facts of the best file among those that the requirement file allows.
+
+    A folder of wheels (pip's ``find-links``) says no hashes: its files are read.
+    """
     fitting = [
         candidate
         for candidate in finder.find_all_candidates(wanted["name"])
         if str(candidate.version) == wanted["version"]
-        and candidate.link.hash in wanted["hashes"]
+        and candidate.link.hash in (None, *wanted["hashes"])
         and candidate.link.is_wheel is not wanted["source"]
     ]
-    best = finder.make_candidate_evaluator(wanted["name"]).sort_best_candidate(fitting)
-    if best is None:
-        return False
-    link = best.link
-    size = len(_get(session, link.url_without_fragment, 1 << 31))
-    facts = {"name": wanted["name"], "version": wanted["version"], "file": link.filename}
-    text = json.dumps({**facts, "sha256": link.hash, "size": size})
-    (folder / link.hash).write_text(text, "utf-8")
-    return True
+    evaluator = finder.make_candidate_evaluator(wanted["name"])
+    while (best := evaluator.sort_best_candidate(fitting)) is not None:
+        link = best.link
+        data = _get(session, link.url_without_fragment, 1 << 31)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 in wanted["hashes"]:
+            facts = {"name": wanted["name"], "version": wanted["version"], "file": link.filename}
+            text = json.dumps({**facts, "sha256": sha256, "size": len(data)})
+            (folder / sha256).write_text(text, "utf-8")
+            return True
+        fitting.remove(best)
+    return False
 
 
 def _get(session: Any, url: str, size: int) -> bytes:
