@@ -154,8 +154,33 @@ def test_some_serve_one_at_a_time() -> None:
 def test_transformers_wants_the_device_that_the_spec_gives(
     device: str, gpus: int, bad: bool
 ) -> None:
-    problems = _paths("transformers", {"device": device}, devices=DevicesSpec(gpus=gpus))
+    own = ImageSpec(reference="example/transformers@sha256:" + "1" * 64)  # kit's has no GPU code
+    devices = DevicesSpec(gpus=gpus)
+    problems = _paths("transformers", {"device": device}, devices=devices, image=own)
     assert problems == (["$.devices.gpus"] if bad else [])
+
+
+def test_transformers_batches_as_many_as_there_are_at_once() -> None:
+    two = ArrivalsSpec(concurrency=2)
+    assert _paths("transformers", {"batch": 1}, arrivals=two) == ["$.arrivals.concurrency"]
+    assert _paths("transformers", {"batch": 2}, arrivals=two) == []
+    assert _paths("transformers", {"batch": 16}, arrivals=two) == []
+    argv = runtimes.get("transformers").argv(spec("transformers", {"batch": 2}))
+    assert _flag(argv, "--batch") == "2"
+    assert _flag(runtimes.get("transformers").argv(spec("transformers")), "--batch") is None
+
+
+def test_transformers_in_int4_on_a_gpu_wants_bfloat16() -> None:
+    own = ImageSpec(reference="example/transformers@sha256:" + "1" * 64)
+    gpu = {"devices": DevicesSpec(gpus=1), "image": own}
+    quantised = {"quantisation": "int4"}
+    assert _paths("transformers", {**quantised, "dtype": "float16"}, **gpu) == [
+        "$.runtime.options.dtype"
+    ]
+    assert _paths("transformers", {**quantised, "dtype": "bfloat16"}, **gpu) == []
+    assert _paths("transformers", {**quantised, "dtype": "float32"}) == []
+    argv = runtimes.get("transformers").argv(spec("transformers", quantised))
+    assert _flag(argv, "--quantise") == "int4"
 
 
 def test_transformers_loads_a_folder_with_its_config() -> None:
