@@ -1,0 +1,263 @@
+"""Hugging Face Transformers on PyTorch as an engine of kit's thin server (see `adapter.py`).
+
+    --device auto|cpu|cuda  --dtype auto|bfloat16|float16|float32  --attn sdpa|eager
+
+``--model`` is a folder with config.json, safetensors and tokenizer, or one GGUF file, which
+Transformers dequantises.
+
+Choices that make a request the same work each time: a key-value cache that starts empty, no
+compilation, deterministic algorithms wherever PyTorch has them (it warns where it has none). With
+``ignore_eos`` the tokens that end a text are never chosen (Transformers' own meaning of
+``min_new_tokens``), so that exactly ``max_tokens`` are generated. Temperature 0 is greedy; else
+temperature, top-k and top-p apply in this order, and one generator a request makes the draws.
+
+A batch is static: prompts are padded on the left, masked, and decoded in lockstep until the last
+one has ended. Its size is the same from the first step to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from adapter import Row, TextEngine
+
+NAME = "transformers"
+BATCHES = True
+
+# What says where a configuration came from, or which library read it, is not the model.
+_NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    add("--dtype", choices=["auto", "bfloat16", "float16", "float32"], default="auto")
+    add("--attn", choices=["sdpa", "eager"], default="sdpa")
+
+
+def load(args: argparse.Namespace) -> Engine:
+    """The model and tokenizer at ``args.model``, having run once.
+
+    Raises:
+        FileNotFoundError: nothing is there; RuntimeError: no GPU, and one is asked for; and
+        whatever else PyTorch and Transformers raise where they cannot.
+    """
+    os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; Transformers' switch leaves some
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Nothing here reads memory before it is written: to fill it first is a kernel for each tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("PyTorch finds no GPU: it is built without CUDA, or sees no driver")
+    if device == "cpu":
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    path = Path(args.model)
+    if not path.exists():
+        raise FileNotFoundError("no such file or folder")
+    folder, given = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
+    here = {**given, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **here)
+    dtype = _dtype(torch, args.dtype, device, folder, given)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation=args.attn, **here
+    )
+    model = model.to(device).eval()
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    found = Engine(model, tokenizer, device, args.max_context or limit or 2048)
+    if limit and found.max_context > limit:
+        raise ValueError(f"a context of {found.max_context} tokens; the model has {limit}")
+    found.warm_up(args.batch)
+    return found
+
+
+def _dtype(torch: Any, asked: str, device: str, folder: Path, given: dict[str, str]) -> Any:
+    """``auto`` is what the folder's config.json says; a GGUF file says nothing that is computed
+    in: bfloat16 on a GPU, float32 on a CPU."""
+    if asked != "auto":
+        return getattr(torch, asked)
+    if not given:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        said = getattr(config.get_text_config(), "dtype", None)
+        if said is not None:
+            return said
+    return torch.bfloat16 if device == "cuda" else torch.float32
+
+
+class Engine(TextEngine):
+    """A loaded model and its tokenizer."""
+
+    def __init__(self, model: Any, tokenizer: Any, device: str, max_context: int) -> None:
+        self._model, self._tokenizer, self._device = model, tokenizer, device
+        self.max_context = max_context
+        self.end_tokens = _end_tokens(model, tokenizer)
+        self.title = f"{model.config.model_type}, {model.dtype}, {_device_name(device)}"
+        self._takes = inspect.signature(model.forward).parameters
+        # Only the last position's logits are needed; a prompt's would be prompt × vocabulary.
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
+        # Transformers 5.24 gave the argument another name.
+        self._cache = "cache" if "cache" in self._takes else "past_key_values"
+
+    def encode(self, text: str, special: bool) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    def decode(self, ids: list[int]) -> str:
+        return str(
+            self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def render(self, messages: list[dict[str, str]]) -> str | None:
+        if not self._tokenizer.chat_template:
+            return None
+        return str(
+            self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    def steps(self, rows: list[Row]) -> Iterator[list[int]]:
+        """Tokens without end. Each has left the device when it is given out: the host waits for
+        it, so that the time at which its text is sent is the time at which it was there."""
+        import torch
+        from transformers import DynamicCache
+
+        with torch.inference_mode():
+            choose = _chooser(rows, self.end_tokens, self._device)
+            kept = {self._cache: DynamicCache(config=self._model.config), "use_cache": True}
+            fed, places = self._padded(rows)
+            while True:
+                out = self._model(
+                    input_ids=fed, **kept, **self._last_only, **(next(places) if places else {})
+                )
+                fed = choose(out.logits[:, -1, :].float())
+                yield fed.flatten().tolist()
+
+    def _padded(self, rows: list[Row]) -> tuple[Any, Iterator[dict[str, Any]] | None]:
+        """The prompts (rows × longest), and for each step the mask and the positions of what is
+        fed; None where no prompt is padded, and the model's own are the same."""
+        import torch
+
+        lengths = [len(row.ids) for row in rows]
+        longest = max(lengths)
+        padded = [[0] * (longest - len(row.ids)) + row.ids for row in rows]
+        fed = torch.tensor(padded, device=self._device)
+        if min(lengths) == longest:
+            return fed, None
+        if not {"attention_mask", "position_ids"} <= self._takes.keys():
+            kind = self._model.config.model_type
+            raise ValueError(f"prompts of unequal lengths cannot be batched: {kind} takes no mask")
+        return fed, self._places(lengths, longest + max(row.wanted for row in rows))
+
+    def _places(self, lengths: list[int], total: int) -> Iterator[dict[str, Any]]:
+        import torch
+
+        counts = torch.tensor(lengths, device=self._device).unsqueeze(1)
+        padding = max(lengths) - counts
+        column = torch.arange(total, device=self._device)
+        mask = (column >= padding).long()
+        # A row that is over may run past its context: it stays at the last position.
+        positions = (column - padding).clamp(0, self.max_context - 1)
+        begin, end = 0, max(lengths)
+        while True:
+            yield {"attention_mask": mask[:, :end], "position_ids": positions[:, begin:end]}
+            begin, end = end, end + 1
+
+    def props(self) -> dict[str, Any]:
+        import torch
+        import transformers
+
+        model = self._model
+        config = {k: v for k, v in model.config.to_dict().items() if k not in _NOT_THE_MODEL}
+        canonical = json.dumps(config, sort_keys=True, default=str).encode()
+        on_gpu = self._device == "cuda"
+        return {
+            "model_type": model.config.model_type,
+            "config_sha256": hashlib.sha256(canonical).hexdigest(),
+            "parameters": model.num_parameters(),
+            "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": _device_name(self._device),
+            "attention": model.config._attn_implementation,
+            "max_context": self.max_context,
+            "end_tokens": sorted(self.end_tokens),
+            "chat_template_sha256": _sha256(self._tokenizer.chat_template),
+            "cache": "dynamic, empty at the start of each request",
+            "deterministic_algorithms": "warn where there is none",
+            "cublas_workspace_config": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+            "cuda": torch.version.cuda if on_gpu else None,
+            "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+            "compute_capability": list(torch.cuda.get_device_capability()) if on_gpu else None,
+            "threads": torch.get_num_threads(),
+        }
+
+
+Choice = Callable[[Any], Any]
+
+
+def _chooser(rows: list[Row], eos: frozenset[int], device: str) -> Choice:
+    """Logits (rows × vocabulary, float32) to the next tokens (rows × 1), both on the device."""
+    import torch
+
+    if len({(row.asked.ignore_eos, row.asked.temperature == 0) for row in rows}) == 1 and (
+        len(rows) == 1 or rows[0].asked.temperature == 0
+    ):
+        return _choice(rows[0].asked, eos, device)
+    each = [_choice(row.asked, eos, device) for row in rows]
+    return lambda logits: torch.cat([one(logits[i : i + 1]) for i, one in enumerate(each)])
+
+
+def _choice(asked: Any, eos: frozenset[int], device: str) -> Choice:
+    import torch
+    from transformers.generation import logits_process as process
+
+    steps = process.LogitsProcessorList()
+    if asked.ignore_eos and eos:
+        steps.append(process.SuppressTokensLogitsProcessor(sorted(eos), device=device))
+    if asked.temperature == 0:
+        return lambda logits: steps(None, logits).argmax(-1, keepdim=True)
+    steps.append(process.TemperatureLogitsWarper(asked.temperature))
+    if asked.top_k:
+        steps.append(process.TopKLogitsWarper(asked.top_k))
+    if asked.top_p < 1:
+        steps.append(process.TopPLogitsWarper(asked.top_p))
+    draws = torch.Generator(device)
+    draws.seed() if asked.seed is None else draws.manual_seed(asked.seed)
+    return lambda logits: torch.multinomial(steps(None, logits).softmax(-1), 1, generator=draws)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every token that ends a text, as the model's and the tokenizer's own files say."""
+    said = [model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id]
+    listed = [ids if isinstance(ids, list) else [ids] for ids in said]
+    return frozenset(int(i) for ids in listed for i in ids if i is not None)
+
+
+def _device_name(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name()) if device == "cuda" else "CPU"
+
+
+def _sha256(text: Any) -> str | None:
+    return hashlib.sha256(str(text).encode()).hexdigest() if text else None
