@@ -24,7 +24,7 @@ SMOLLM2 = WeightFile(
     size=98362432,
 )
 
-GPU_ONLY = ("sglang",)
+GPU_ONLY = ("sglang", "exllamav3")
 
 # A model's folder; its files are only named.
 FOLDER = tuple(

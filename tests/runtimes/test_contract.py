@@ -130,7 +130,8 @@ def test_kits_images_have_no_gpu_code(name: str) -> None:
 @pytest.mark.parametrize("name", GPU_ONLY)
 def test_some_run_on_a_gpu_alone(name: str) -> None:
     assert _paths(name, devices=DevicesSpec(gpus=0)) == ["$.devices.gpus"]
-    assert _paths(name, devices=DevicesSpec(gpus=4)) == []
+    four = _paths(name, devices=DevicesSpec(gpus=4))
+    assert four == (["$.devices.gpus"] if name == "exllamav3" else [])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -258,7 +259,9 @@ def test_vllm_spreads_a_model_over_the_gpus_of_the_spec() -> None:
     assert _flag(argv, "--tensor-parallel-size") == "4"
 
 
-@pytest.mark.parametrize(("name", "number"), [("vllm", 4), ("sglang", 5), ("mlx-lm", 2)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("vllm", 4), ("sglang", 5), ("mlx-lm", 2), ("exllamav3", 1)]
+)
 def test_every_cache_lies_where_programs_may_run(name: str, number: int) -> None:
     runtime = runtimes.get(name)
     caches = {k: v for k, v in runtime.env(spec(name)).items() if "CACHE" in k}
@@ -290,6 +293,14 @@ def test_sglang_is_told_that_there_is_no_top_k(asked: int, sent: int) -> None:
     assert runtimes.get("sglang").request(wanted, PROMPT, 0)[1]["top_k"] == sent
 
 
+def test_exllamav3_decodes_together_what_comes_together() -> None:
+    wanted = spec("exllamav3", {"cache_bits": 4}, arrivals=ArrivalsSpec(concurrency=16))
+    argv = runtimes.get("exllamav3").argv(wanted)
+    assert _flag(argv, "--batch") == "16"
+    assert _flag(argv, "--cache-bits") == "4"
+    assert _flag(runtimes.get("exllamav3").argv(spec("exllamav3")), "--cache-bits") is None
+
+
 def test_mlx_lm_has_no_room_for_a_prompt_and_one_model() -> None:
     wanted = spec("mlx-lm", arrivals=ArrivalsSpec(concurrency=4))
     argv = runtimes.get("mlx-lm").argv(wanted)
@@ -314,7 +325,7 @@ def test_mlx_lm_batches_only_without_a_seed() -> None:
     assert _paths("mlx-lm", devices=DevicesSpec(gpus=2)) == ["$.devices.gpus"]
 
 
-@pytest.mark.parametrize("name", ["vllm", "sglang", "mlx-lm"])
+@pytest.mark.parametrize("name", ["vllm", "sglang", "mlx-lm", "exllamav3"])
 @pytest.mark.parametrize("lacking", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_some_load_a_whole_folder(name: str, lacking: str) -> None:
     part = tuple(file for file in FOLDER if file.path != lacking)

@@ -19,6 +19,7 @@ OWN = (
     "vllm",
     "sglang",
     "mlx-lm",
+    "exllamav3",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
