@@ -275,6 +275,7 @@ def test_sglang_caches_no_prompt_and_probes_no_token() -> None:
     argv = runtimes.get("sglang").argv(wanted)
     assert {"--disable-radix-cache", "--enable-cache-report"} <= set(argv)
     assert "--disable-decode-cuda-graph" not in argv
+    assert _flag(argv, "--cuda-graph-max-bs-decode") == "4"
     assert _flag(argv, "--max-running-requests") == "4"
     assert _flag(argv, "--max-total-tokens") == "2048"
     assert _flag(argv, "--sampling-defaults") == "openai"

@@ -124,6 +124,7 @@ class Sglang(Runtime):
             "max-running-requests": slots,
             "max-total-tokens": options["kv_cache_tokens"] or options["context"] * slots,
             "chunked-prefill-size": options["prefill_tokens"],
+            "cuda-graph-max-bs-decode": None if options["eager"] else slots,
             "attention-backend": options["attention"],
             "sampling-backend": options["sampling"],
             "grammar-backend": "none",
