@@ -266,7 +266,7 @@ def test_every_cache_lies_where_programs_may_run(name: str, number: int) -> None
     runtime = runtimes.get(name)
     caches = {k: v for k, v in runtime.env(spec(name)).items() if "CACHE" in k}
     assert len(caches) >= number
-    assert all(path.startswith("/tmp/") for path in caches.values())
+    assert all(f"{path}/".startswith("/tmp/") for path in caches.values())
     assert runtime.scratch_bytes >= 1 << 30
 
 

@@ -87,6 +87,7 @@ class MlxLm(Runtime):
             "HOME": "/tmp",  # noqa: S108 the container's
             "USER": "nobody",  # the image's passwd may lack the container's user
             "HF_HUB_OFFLINE": "1",
+            "HF_HUB_CACHE": "/tmp",  # noqa: S108 /v1/models fails where this folder is not there
             "TRANSFORMERS_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "DO_NOT_TRACK": "1",
