@@ -54,7 +54,7 @@ def load(args: argparse.Namespace) -> Engine:
         max_batch_size=args.batch,
         **bits,
     )
-    model.load(progressbar=False)
+    model.load(device="cuda:0", progressbar=False)
     generator = Generator(model, cache, Reader.from_config(config), max_batch_size=args.batch)
     found = Engine(path, config, generator, context, args.cache_bits)
     found.warm_up(args.batch)
