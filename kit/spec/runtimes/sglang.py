@@ -20,6 +20,7 @@ from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
+    PromptIds,
     Runtime,
     api_option,
     context_option,
@@ -56,6 +57,7 @@ class Sglang(Runtime):
     real = True
     loads = ("safetensors",)
     scratch_bytes = 4 << 30
+    prompt_ids = PromptIds("/tokenize")
     log_facts = {
         "arguments": r"server_args=(.*)",
         "limits": r"(max_total_num_tokens=.*), available_gpu_mem",

@@ -19,6 +19,7 @@ from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
+    PromptIds,
     Runtime,
     api_option,
     context_option,
@@ -47,6 +48,7 @@ class Transformers(Runtime):
     recount = None
     real = True
     loads = ("safetensors", "gguf")
+    prompt_ids = PromptIds("/tokenize")
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),
