@@ -243,7 +243,7 @@ def weights_add(
     folders = host.HostConfig.load().weights_folders
     with progress.Tasks() as tasks:
         if wanted and wanted.derived:
-            derive.ensure_derived(wanted, folders, tasks.say, tasks.progress)
+            derive.ensure_derived(wanted, folders, tasks.say, tasks.progress, again=again)
         for file in wanted.files if wanted else ():
             path = models.ensure(file, folders, tasks.say, tasks.progress, again=again)
             sys.stdout.write(f"{path}\n")

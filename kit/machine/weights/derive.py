@@ -22,6 +22,7 @@ from kit.core.errors import WeightsUnavailable
 from kit.core.model import Derivation, WeightFile, WeightsSpec
 from kit.machine import containers, images
 from kit.machine.containers import Container, ContainerConfig, Engine
+from kit.machine.weights import origins
 from kit.machine.weights.fetch import Progress, Say, ensure, nothing
 from kit.machine.weights.files import file_sha256, here, store_dir
 
@@ -46,7 +47,7 @@ def derivation(form: str, files: tuple[WeightFile, ...]) -> Derivation:
 
 
 def weights_of(folder: Path, origin: WeightsSpec, derived: Derivation) -> dict[str, Any]:
-    """A spec's ``weights`` for the derived files in ``folder``."""
+    """A spec's ``weights`` for the files in ``folder``, which were derived here just now."""
     files = tuple(
         WeightFile(
             path=path.name,
@@ -63,25 +64,32 @@ def weights_of(folder: Path, origin: WeightsSpec, derived: Derivation) -> dict[s
         files=files,
         derived=derived,
     )
+    origins.note_derived(derived, {file.path: file.sha256 for file in files})
     document: dict[str, Any] = msgspec.to_builtins(spec)
     return document
 
 
 def ensure_derived(
-    wanted: WeightsSpec, folders: Iterable[Path], say: Say = nothing, progress: Progress = nothing
+    wanted: WeightsSpec,
+    folders: Iterable[Path],
+    say: Say = nothing,
+    progress: Progress = nothing,
+    *,
+    again: bool = False,
 ) -> None:
     """Make the files of ``wanted`` that are not on this machine, and keep them in the store.
+
+    With ``again`` they are made even if they are here, to check that they come out so.
 
     Raises:
         WeightsUnavailable: a source is missing, or the program makes other files than pinned.
         ImageUnavailable, EngineUnavailable: its image cannot be built, or no engine answers.
     """
     folders = tuple(folders)
-    missing = [file for file in wanted.files if not here(file, folders)]
-    if not missing or not wanted.derived:
+    if not wanted.derived or not (again or any(not here(f, folders) for f in wanted.files)):
         return
     with made(wanted.derived, folders, say, progress) as out:
-        for file in missing:
+        for file in wanted.files:
             path = out / file.path
             sha256 = file_sha256(path) if path.is_file() and not path.is_symlink() else "nothing"
             if sha256 != file.sha256:
@@ -89,7 +97,9 @@ def ensure_derived(
                     f"deriving {file.path} gave {sha256}, and the spec pins {file.sha256}",
                     "ask whoever wrote the spec for the files, or derive them anew and pin those",
                 )
-            path.rename(store_dir() / file.sha256)
+            if not here(file, folders):
+                path.rename(store_dir() / file.sha256)
+    origins.note_derived(wanted.derived, {file.path: file.sha256 for file in wanted.files})
 
 
 @contextmanager
