@@ -50,6 +50,7 @@ def outside(args: argparse.Namespace) -> int:
     variables = {"HOME": "/tmp", "USER": "nobody", "HF_HUB_OFFLINE": "1"}
     command += [f"--env={name}={value}" for name, value in variables.items()]
     flags = [f"--{name}={getattr(args, name)}" for name in ("batch", "tokens", "rounds")]
+    flags += [] if args.steps else ["--no-steps"]
     return subprocess.run([*command, image, IN_IMAGE, "inside", *flags]).returncode
 
 
@@ -143,7 +144,7 @@ def inside(args: argparse.Namespace) -> int:
         line.begin(model)
         ways = {"served": served, "bare loop": bare, "generate()": generating(asked, args.tokens)}
         measure(f"SmolLM2, batch {args.batch}", model, ways, args)
-        for milliseconds in (1, 10):
+        for milliseconds in (2, 10) if args.steps else ():
             for holds in (False, True):
                 title = f"steps of {milliseconds} ms {'with' if holds else 'without'} Python's lock"
                 measure(
@@ -240,6 +241,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--no-steps", dest="steps", action="store_false")
     args = parser.parse_args()
     if args.role == "client":
         return client()
