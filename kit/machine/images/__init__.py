@@ -22,7 +22,7 @@ from kit.machine.images.recipe import (
     recipes,
     sealable_files,
 )
-from kit.machine.images.sealed import parts_bytes, sealed
+from kit.machine.images.sealed import checked, parts_bytes, sealed
 
 __all__ = [
     "BuildResult",
@@ -30,6 +30,7 @@ __all__ = [
     "build",
     "build_recipe",
     "check",
+    "checked",
     "context_files",
     "edited_files",
     "files_digest",
