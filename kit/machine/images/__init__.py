@@ -10,6 +10,7 @@ how well it matches.
 """
 
 from kit.machine.images.context import lay
+from kit.machine.images.difference import first as first_difference
 from kit.machine.images.identity import check, resolve
 from kit.machine.images.lockwriter import lock
 from kit.machine.images.make import BuildResult, build, build_recipe
@@ -34,6 +35,7 @@ __all__ = [
     "context_files",
     "edited_files",
     "files_digest",
+    "first_difference",
     "lay",
     "lock",
     "parts_bytes",
