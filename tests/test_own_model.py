@@ -309,7 +309,7 @@ def test_a_safetensors_model_takes_the_gpu_that_is_there(folder: Path) -> None:
     document = begin.spec_for(model(folder), HERE._replace(gpus=(80 << 30,)))
     assert document["devices"] == {"gpus": 1}
     assert specs.problems(document) == []
-    assert "make one" in begin.warnings(model(folder), document, HERE)[-1]
+    assert document["image"]["recipe"] == "transformers-cuda"
 
 
 @pytest.mark.parametrize(

@@ -348,7 +348,8 @@ def test_mlx_lm_batches_only_without_a_seed() -> None:
     assert _paths("mlx-lm", sampling=warm, arrivals=four) == ["$.sampling.temperature"]
     assert _paths("mlx-lm", {"kv_bits": 8}) == []
     assert _paths("mlx-lm", {"kv_bits": 8}, arrivals=four) == ["$.runtime.options.kv_bits"]
-    assert _paths("mlx-lm", devices=DevicesSpec(gpus=2)) == ["$.devices.gpus"]
+    theirs = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    assert _paths("mlx-lm", devices=DevicesSpec(gpus=2), image=theirs) == ["$.devices.gpus"]
 
 
 @pytest.mark.parametrize("name", ["vllm", "sglang", "mlx-lm", "exllamav3"])
