@@ -203,6 +203,12 @@ class GpuRequest(Record, frozen=True, kw_only=True):
 
 
 class LaunchPlan(Record, frozen=True, kw_only=True):
+    """What every launch's container is given.
+
+    ``scratch_bytes`` is the size of a /tmp from which programs may run; not written where /tmp is
+    the usual one.
+    """
+
     argv: tuple[str, ...]
     env: dict[str, str]
     port: int
@@ -216,6 +222,7 @@ class LaunchPlan(Record, frozen=True, kw_only=True):
     shm_bytes: int
     pids: int
     gpus: GpuRequest | None = None
+    scratch_bytes: int | UnsetType = UNSET
 
 
 class MeterDevice(Record, frozen=True, kw_only=True):
@@ -363,6 +370,18 @@ class Response(Record, frozen=True, kw_only=True):
     usage: dict[str, Any] | None
     timings: dict[str, Any] | None
     token_ids: tuple[int, ...] | None = None
+
+
+class PromptTokens(Record, frozen=True, kw_only=True):
+    """A line of ``prompts.jsonl``: the token ids that the server makes of a measured prompt.
+
+    ``ids_sha256`` is of the canonical JSON of the list; ``ids`` is kept of the first prompts.
+    """
+
+    index: int
+    count: int
+    ids_sha256: str
+    ids: tuple[int, ...] | None = None
 
 
 class Phase(Record, frozen=True, kw_only=True):

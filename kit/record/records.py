@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from kit.core import jsonio
-from kit.core.model import Event, Phase, Plan, Request, Response, RunSpec, ScheduledRequest
+from kit.core.model import (
+    Event,
+    Phase,
+    Plan,
+    PromptTokens,
+    Request,
+    Response,
+    RunSpec,
+    ScheduledRequest,
+)
 from kit.record import archive, events, phases, samples
 from kit.record.archive import ArchiveSource
 from kit.record.olderplans import with_causes
@@ -40,6 +49,7 @@ class RunRecords:
     env_end: dict[str, Any]
     phases: tuple[Phase, ...] = field(default=())
     effective: dict[int, dict[str, Any]] = field(default_factory=dict)
+    prompts: dict[int, tuple[PromptTokens, ...]] = field(default_factory=dict)
 
     @cached_property
     def losses(self) -> tuple[Event, ...]:
@@ -67,6 +77,7 @@ def load(source: ArchiveSource) -> RunRecords:
     journal = tuple(_journal(source))
     requests = {n: _lines(source, f, Request) for n, f in _launch_files(names, "requests.jsonl")}
     responses = {n: _lines(source, f, Response) for n, f in _launch_files(names, "responses.jsonl")}
+    prompts = _launch_files(names, "prompts.jsonl")
     spec = _document(source, "spec.json", RunSpec)
     return RunRecords(
         spec=spec,
@@ -77,6 +88,7 @@ def load(source: ArchiveSource) -> RunRecords:
         requests=requests,
         responses=responses,
         driver=_launch_documents(source, names, "driver.json"),
+        prompts={n: _lines(source, f, PromptTokens) for n, f in prompts},
         effective=_launch_documents(source, names, "effective.json"),
         env_start=_fingerprint(source, names, "env/start.json"),
         env_end=_fingerprint(source, names, "env/end.json"),

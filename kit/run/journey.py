@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 
+from kit.core import jsonio
 from kit.core.model import MeterPlan, MeterSpec, Plan, RunSpec
 from kit.machine import containers, host
 from kit.measure import meters
 from kit.measure.drive import DriverProcess, salvage
 from kit.measure.sample import SamplerProcess
 from kit.record.events import Clock, Journal
+from kit.run import asking
 from kit.run.launch import Running, launched
-from kit.run.plan import HostFacts, meter_config
+from kit.run.plan import HostFacts, meter_config, requests_of
 from kit.run.watch import Watch
 from kit.spec.runtimes import get as runtime_of
 from kit.store.store import InFlight
@@ -89,12 +91,20 @@ def report(journey: Journey, driver: DriverProcess, name: str, index: int, watch
 
 
 def query_after_load(journey: Journey, driver: DriverProcess, running: Running, index: int) -> None:
-    """Make the queries that would disturb a measurement: token recounts, the configuration in
-    effect. The driver ends; the configuration goes to ``effective.json``."""
+    """Make the queries that would disturb a measurement, and end the driver.
+
+    The configuration in effect goes to ``effective.json``; the prompts' token ids, which are those
+    of every launch, to ``prompts.jsonl`` of the first.
+    """
     driver.recount()
     driver.close()
-    effective = running.effective(runtime_of(journey.spec.runtime.name).effective_paths)
-    journey.flight.write(f"{launch_folder(index)}/effective.json", effective)
+    runtime, folder = runtime_of(journey.spec.runtime.name), launch_folder(index)
+    journey.flight.write(f"{folder}/effective.json", running.effective(runtime))
+    if runtime.prompt_ids and index == 0:
+        measured = (r for r in requests_of(journey.spec) if r.stage == "measured")
+        tokens = asking.prompt_tokens(running.base_url, runtime.prompt_ids, measured)
+        lines = b"".join(jsonio.canonical(msgspec.to_builtins(line)) + b"\n" for line in tokens)
+        journey.flight.write_bytes(f"{folder}/prompts.jsonl", lines)
 
 
 @contextmanager

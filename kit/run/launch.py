@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from kit.core import causes, jsonio, text
+from kit.core import causes, text
 from kit.core.errors import (
     ContainerDied,
     Interrupted,
@@ -31,14 +30,14 @@ from kit.core.model import LaunchPlan, Plan
 from kit.machine import containers, weights
 from kit.machine.containers import Container, ContainerConfig, Engine, KeptLog
 from kit.machine.host import gpus
+from kit.run import asking
+from kit.spec.runtimes import Runtime
 
 Emit = Callable[..., Any]
 
 POLL_S = 0.05
 STATUS_S = 1.0
 _NOTICED_S = 1.0
-EFFECTIVE_S = 5.0
-EFFECTIVE_BYTES = 8 << 20
 LAST_LINES, LINE_CHARS = 6, 300
 
 
@@ -139,9 +138,11 @@ class Running:
         """Why the container ended, with the root cause; None while it runs. Costs nothing."""
         return self._died("during the run") if self._ended.is_set() else None
 
-    def effective(self, paths: tuple[str, ...]) -> dict[str, Any]:
-        """The configuration in effect: the answer to GET on each path. Never call it in a phase."""
-        return {path: _json_at(self.base_url + path) for path in paths}
+    def effective(self, runtime: Runtime) -> dict[str, Any]:
+        """The configuration in effect, as `kit.run.asking` and the log tell it. Not in a phase."""
+        answers = asking.effective(self.base_url, runtime.effective_paths)
+        told = asking.log_facts(self._kept.path, runtime.log_facts)
+        return answers | ({asking.LOG: told} if told else {})
 
     def stop(self, timeout_s: float) -> None:
         """Send SIGTERM, after ``timeout_s`` SIGKILL; returns when the container has ended.
@@ -341,6 +342,7 @@ def container_config(
         publish=launch.port if launch.network == "loopback" else None,
         gpu_driver=launch.gpus.driver if launch.gpus else None,
         gpu_ids=_gpu_ids(engine, launch),
+        scratch_bytes=launch.scratch_bytes or 0,
     )
 
 
@@ -418,44 +420,9 @@ def _clear_up(engine: Engine, run_id: str, index: int, emit: Emit) -> None:
 # --- the server's HTTP --------------------------------------------------------------------------
 
 
-def _get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
-    """Status and body (at most ``limit`` bytes) of a GET, without any proxy."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
-    try:
-        connection.request("GET", parts.path)
-        response = connection.getresponse()
-        return response.status, response.read(limit)
-    finally:
-        connection.close()
-
-
 def _status(url: str) -> str:
     """The HTTP status as text; empty without an answer."""
     try:
-        return str(_get(url, STATUS_S, 0)[0])
+        return str(asking.get(url, STATUS_S, 0)[0])
     except (OSError, http.client.HTTPException):
         return ""
-
-
-def _json_at(url: str) -> Any:
-    """The JSON at ``url``, storable, or ``{"unavailable": reason}``."""
-    try:
-        status, body = _get(url, EFFECTIVE_S, EFFECTIVE_BYTES)
-        if status != 200:
-            return {"unavailable": f"HTTP {status}"}
-        return _storable(jsonio.parse(body, "the answer", any_integer=True))
-    except (OSError, http.client.HTTPException) as error:
-        return {"unavailable": f"no answer ({type(error).__name__})"}
-    except jsonio.JsonRefused as error:
-        return {"unavailable": error.message}
-
-
-def _storable(value: Any) -> Any:
-    """``value``, with numbers that canonical JSON cannot hold turned into text."""
-    if isinstance(value, dict):
-        return {key: _storable(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_storable(child) for child in value]
-    is_odd = isinstance(value, int | float) and not jsonio.is_number(value)
-    return str(value) if is_odd else value

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from kit import __version__
 from kit.core import jsonio
@@ -178,6 +179,7 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
         memory_bytes=spec.limits.memory_mib << 20,
         shm_bytes=spec.limits.shm_mib << 20,
         pids=spec.limits.pids,
+        scratch_bytes=runtime.scratch_bytes or UNSET,
         gpus=_gpus(spec, engine),
     )
 

@@ -18,7 +18,7 @@ CASES = {
             "`gpu_memory_utilization` when initializing the engine.",
         ),
         "ValueError: No available memory for the cache blocks",
-        "GPU's memory",
+        "kv_cache_mib",
     ),
     "vllm: a worker's GPU is full": (
         logs.vllm(
@@ -300,6 +300,23 @@ def test_the_root_cause_is_found(name: str) -> None:
     assert (
         words[:20].split(":")[0] in log.splitlines()[cause.number - 1] or cause.number <= cause.of
     )
+
+
+REAL = {
+    "kv": ("No available memory for the cache blocks", "kv_cache_mib"),
+    "memory": ("Available memory on node 0", "other programs"),
+    "toolong": ("1 validation error for ModelConfig", "lower the context"),
+    "noweights": ("Couldn't instantiate the backend tokenizer", "weights.files"),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_in_the_logs_of_a_real_vllm_too(name: str) -> None:
+    """vLLM 0.32.0 on a CPU, in kit's image; libnuma complains first, and is no cause."""
+    words, remedy = REAL[name]
+    cause = causes.read(Path(__file__).with_name("real") / f"vllm-{name}.log")
+    assert cause and words in cause.lines[0], cause
+    assert remedy in cause.remedy
 
 
 def test_most_of_these_causes_stand_far_above_the_end() -> None:

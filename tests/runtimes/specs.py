@@ -16,6 +16,19 @@ SMOLLM2 = WeightFile(
     size=98362432,
 )
 
+# A model's folder; its files are only named.
+FOLDER = tuple(
+    WeightFile(path=name, source=f"file:{name}", sha256=f"{number:064x}", size=1)
+    for number, name in enumerate(
+        ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
+    )
+)
+
+
+def files_for(name: str) -> tuple[WeightFile, ...]:
+    """Model files that a runtime loads."""
+    return (SMOLLM2,) if "gguf" in runtimes.get(name).loads else FOLDER
+
 
 def defaults(name: str) -> dict[str, Any]:
     """Every option of a runtime at its default."""
@@ -34,7 +47,7 @@ def own_image(name: str) -> ImageSpec:
 def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
     """A spec that ``name`` can run, but for ``changes``."""
     runtime = runtimes.get(name)
-    weights = WeightsSpec(repo="r", revision="1", files=(SMOLLM2,)) if runtime.real else None
+    weights = WeightsSpec(repo="r", revision="1", files=files_for(name)) if runtime.real else None
     made = RunSpec(
         schema="kit.run-spec/1",
         name="test",

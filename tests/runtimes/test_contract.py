@@ -16,7 +16,7 @@ from kit.core.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, Weights
 from kit.machine import images
 from kit.spec import runtimes
 from kit.spec.runtimes.contract import Runtime
-from tests.runtimes.specs import SMOLLM2, defaults, spec
+from tests.runtimes.specs import FOLDER, SMOLLM2, defaults, spec
 
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
 NAMES = runtimes.names()
@@ -214,6 +214,55 @@ def test_transformers_fetches_and_tells_nothing() -> None:
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     assert offline.items() <= env.items()
     assert env["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def _vllm(options: dict[str, Any] | None = None, **changes: Any) -> tuple[str, ...]:
+    return runtimes.get("vllm").argv(spec("vllm", options, **changes))
+
+
+def test_vllm_caches_no_prompt_and_finds_nothing_out_by_itself() -> None:
+    argv = _vllm({"context": 512}, arrivals=ArrivalsSpec(concurrency=4))
+    assert {"--no-enable-prefix-caching", "--enable-prompt-tokens-details"} <= set(argv)
+    assert _flag(argv, "--max-num-seqs") == "4"
+    assert _flag(argv, "--max-model-len") == "512"
+    assert _flag(argv, "--kv-cache-memory-bytes") == str(1 << 30)
+    assert _flag(argv, "--generation-config") == "vllm"
+    assert _flag(argv, "--tensor-parallel-size") == "1"
+    assert _flag(argv, "--quantization") is None
+
+
+def test_vllm_compiles_only_where_it_can() -> None:
+    theirs = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    assert "--enforce-eager" in _vllm()
+    assert "--enforce-eager" not in _vllm({"eager": False}, image=theirs)
+    assert _paths("vllm", {"eager": False}) == ["$.runtime.options.eager"]
+    assert _paths("vllm", {"eager": False}, image=theirs) == []
+
+
+def test_vllm_spreads_a_model_over_the_gpus_of_the_spec() -> None:
+    theirs = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    argv = _vllm(devices=DevicesSpec(gpus=4), image=theirs)
+    assert _flag(argv, "--tensor-parallel-size") == "4"
+
+
+def test_every_cache_of_vllm_lies_where_programs_may_run() -> None:
+    runtime = runtimes.get("vllm")
+    caches = {k: v for k, v in runtime.env(spec("vllm")).items() if "CACHE" in k}
+    assert len(caches) >= 4
+    assert all(path.startswith("/tmp/") for path in caches.values())
+    assert runtime.scratch_bytes >= 1 << 30
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_vllm_loads_a_whole_folder(lacking: str) -> None:
+    part = tuple(file for file in FOLDER if file.path != lacking)
+    assert _paths("vllm", weights=WeightsSpec(repo="r", revision="1", files=part)) == ["$.weights"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_a_log_tells_is_one_group(name: str) -> None:
+    for fact, pattern in runtimes.get(name).log_facts.items():
+        assert re.compile(pattern).groups == 1, fact
 
 
 def test_an_upstream_llama_server_is_told_what_kits_image_implies() -> None:

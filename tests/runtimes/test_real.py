@@ -82,7 +82,7 @@ def _answers(
     with _launched(engine, wanted, folder, index) as running:
         asked = [runtime.request(wanted, p, i) for i, p in enumerate(PROMPTS)]
         answers = [_ask(running.base_url, *request) for request in [*asked, asked[0]]]
-        effective = running.effective(runtime.effective_paths)
+        effective = running.effective(runtime)
         running.stop(10)
     return [text for text, _ in answers], [usage for _, usage in answers], effective
 
@@ -124,7 +124,7 @@ def test_llama_cpp_python_does_what_its_runtime_says(
         how = runtime.recount
         assert how is not None
         counted = _post(running.base_url, how["path"], {how["text_key"]: text})
-        models = running.effective(runtime.effective_paths)["/v1/models"]
+        models = running.effective(runtime)["/v1/models"]
         running.stop(10)
     assert text
     assert usage == {}, "its streams carry usage now: use it instead of counting again"

@@ -34,9 +34,10 @@ _WEAK_WORDS = re.compile(
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({"INFO", "DEBUG", "WARNING"})
-# The last: llama.cpp goes on without a GPU, and says so like this.
+# llama.cpp goes on without a GPU, libnuma without a policy for memory, and both say so like this.
 _WARNS = re.compile(
-    r"^(?:warn(?:ing)?\b|note:|hint:|info:)|\w*Warning: |^ggml_\w+_init: (?:failed|no )",
+    r"^(?:warn(?:ing)?\b|note:|hint:|info:)|\w*Warning: |^ggml_\w+_init: (?:failed|no )"
+    r"|^(?:[gs]et_mempolicy|mbind|migrate_pages|move_pages): ",
     re.IGNORECASE,
 )
 _DUMP = re.compile(
@@ -127,6 +128,8 @@ def _chosen(
     Without a fatal one: the first of the last strong ones, sure if the log's end points back to it.
     """
     processes = {tag: _Process(own) for tag, own in _by_process(lines).items()}
+    # A line without a tag is of any process: each one's later lines show that it was survived.
+    processes[""] = _Process(lines)
     after = [processes[f.at.tag].ordinary_after(f) for f in candidates]
     fatal = [f for f, count in zip(candidates, after, strict=True) if count < _LIVED_ON]
     for rank in (_STRONG, _WEAK):

@@ -44,11 +44,20 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "GPU support",
     ),
     (
+        r"No available memory for the cache blocks|needed, which is larger than the available KV "
+        r"cache|KV cache is needed",
+        "the cache for keys and values is too small for one sequence, or does not fit: raise or "
+        "lower kv_cache_mib, or lower the context, in runtime.options",
+    ),
+    (
+        r"Available memory on node \d+ .* is less than desired",
+        "other programs use this machine's memory: end them, or take a smaller model",
+    ),
+    (
         r"CUDA out of memory|CUDA error: out of memory|cudaMalloc failed|CUDA_ERROR_OUT_OF_MEMORY"
         r"|cudaErrorMemoryAllocation|torch\.(?:cuda\.)?OutOfMemoryError|HIP out of memory"
-        r"|Free memory on device|No available memory for the cache blocks|KV cache is needed"
-        r"|needed, which is larger than the available KV cache|unable to allocate (?:CUDA|ROCm|"
-        r"Vulkan|Metal)|failed to allocate (?:CUDA|ROCm|Vulkan)|ErrorOutOfDeviceMemory"
+        r"|Free memory on device|unable to allocate (?:CUDA|ROCm|Vulkan|Metal)"
+        r"|failed to allocate (?:CUDA|ROCm|Vulkan)|ErrorOutOfDeviceMemory"
         r"|Not enough memory\. Please try to increase --mem-fraction-static|insufficient VRAM",
         "the GPU's memory is too small or in use: end what uses it (`nvidia-smi`), lower the "
         "context or the share of memory that the runtime claims, or take a smaller model",
@@ -147,7 +156,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"No such file or directory|FileNotFoundError|does not appear to have a file named"
         r"|file not found|failed to open|model path does not exist|os error 2\b|is not a (?:local "
-        r"folder|directory)|Can't load (?:tokenizer|config)|no file named",
+        r"folder|directory)|Can't load (?:tokenizer|config)|no file named"
+        r"|Couldn't instantiate the backend tokenizer",
         "the runtime looks for a file that is not in the container: look at weights.files",
     ),
     (

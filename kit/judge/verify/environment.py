@@ -164,7 +164,8 @@ def _paths(records: RunRecords) -> set[str]:
     from kit.spec import runtimes
 
     try:
-        return set(runtimes.get(records.spec.runtime.name).effective_paths)
+        runtime = runtimes.get(records.spec.runtime.name)
+        return {*runtime.effective_paths, *(["log"] if runtime.log_facts else [])}
     except UsageError:
         return {path for answers in records.effective.values() for path in answers}
 

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
@@ -106,6 +107,8 @@ def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
         yield "the container's environment is not the one that the spec gives"
     if launch.mounts != plan.mounts(spec):
         yield "the files in the container are not where the spec puts them"
+    if launch.scratch_bytes != (runtime.scratch_bytes or UNSET):
+        yield "the container's /tmp is not the one that its runtime needs"
     if launch.port != runtime.port:
         yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
     yield from _offered(records)

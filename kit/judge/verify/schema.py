@@ -16,6 +16,7 @@ from kit.core.model import (
     Level,
     Manifest,
     MeterDevice,
+    PromptTokens,
     Record,
     Request,
     Response,
@@ -58,6 +59,7 @@ _LINES: dict[str, type[Record]] = {
     "schedule.jsonl": ScheduledRequest,
     "requests.jsonl": Request,
     "responses.jsonl": Response,
+    "prompts.jsonl": PromptTokens,
 }
 
 # What later checks rely on in an event's data, by kind: key → type.

@@ -8,10 +8,10 @@ dead runs. Every error of docker-py becomes a `KitError` here.
 from kit.machine.containers.container import (
     LOG_DRIVER,
     LOG_LIMITS,
-    TMPFS,
     Container,
     ContainerConfig,
     Exit,
+    tmpfs,
 )
 from kit.machine.containers.engine import Engine, connect
 from kit.machine.containers.enginefacts import (
@@ -31,7 +31,6 @@ __all__ = (
     "EGRESS",
     "LOG_DRIVER",
     "LOG_LIMITS",
-    "TMPFS",
     "Container",
     "ContainerConfig",
     "Engine",
@@ -46,4 +45,5 @@ __all__ = (
     "labels",
     "network_plan",
     "shifts_users",
+    "tmpfs",
 )

@@ -171,7 +171,7 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "ports": {f"{config.publish}/tcp": ("127.0.0.1", None)} if config.publish else None,
         "user": "65534:65534",
         "read_only": True,
-        "tmpfs": _scratch(config.scratch_bytes) if config.scratch_bytes else TMPFS,
+        "tmpfs": tmpfs(config),
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "init": True,
@@ -190,7 +190,11 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
     }
 
 
-def _scratch(size: int) -> dict[str, str]:
+def tmpfs(config: ContainerConfig) -> dict[str, str]:
+    """The container's only writable folder and its options: in memory, and within its limit."""
+    if not config.scratch_bytes:
+        return TMPFS
+    size = config.scratch_bytes
     return {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={size}"}  # noqa: S108 the container's
 
 

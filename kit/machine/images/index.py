@@ -24,6 +24,7 @@ from typing import Any
 from pip._internal.cli.cmdoptions import make_target_python
 from pip._internal.commands import create_command
 
+_PIECE = 1 << 20
 _GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
 _FOR_IMAGE = [
     "--no-binary=:none:",  # a host's own list of formats would hide what the image needs
@@ -49,7 +50,7 @@ def main(folder: Path) -> None:
         for package in wanted:
             take = _lock if "hashes" in package else _fetch
             is_found = take(package, finder, session, folder)
-            name = package.get("file") or package["version"]
+            name = package.get("file") or f"{package['name']}=={package['version']}"
             print("fetched" if is_found else "missing", package["name"], name, flush=True)
 
 
@@ -57,38 +58,52 @@ def _fetch(file: dict[str, Any], finder: Any, session: Any, folder: Path) -> boo
     for candidate in finder.find_all_candidates(file["name"]):
         link = candidate.link
         if link.filename == file["file"] and link.hash in (None, file["sha256"]):
-            data = _get(session, link.url_without_fragment, file["size"])
-            if hashlib.sha256(data).hexdigest() == file["sha256"]:
-                (folder / file["sha256"]).write_bytes(data)
+            part = folder / f"{file['sha256']}.part"
+            if _get(session, link, part, file["size"])[0] == file["sha256"]:
+                part.rename(folder / file["sha256"])
                 return True
+            part.unlink()
     return False
 
 
 def _lock(wanted: dict[str, Any], finder: Any, session: Any, folder: Path) -> bool:
-    """Write down the facts of the best file among those that the requirement file allows."""
+    """Write down the facts of the best file among those that the requirement file allows.
+
+    A folder of wheels states no hashes: its files are read to know them.
+    """
     fitting = [
         candidate
         for candidate in finder.find_all_candidates(wanted["name"])
         if str(candidate.version) == wanted["version"]
-        and candidate.link.hash in wanted["hashes"]
+        and candidate.link.hash in (None, *wanted["hashes"])
         and candidate.link.is_wheel is not wanted["source"]
     ]
-    best = finder.make_candidate_evaluator(wanted["name"]).sort_best_candidate(fitting)
-    if best is None:
-        return False
-    link = best.link
-    size = len(_get(session, link.url_without_fragment, 1 << 31))
-    facts = {"name": wanted["name"], "version": wanted["version"], "file": link.filename}
-    text = json.dumps({**facts, "sha256": link.hash, "size": size})
-    (folder / link.hash).write_text(text, "utf-8")
-    return True
+    evaluator = finder.make_candidate_evaluator(wanted["name"])
+    part = folder / "part"
+    while best := evaluator.sort_best_candidate(fitting):
+        sha256, size = _get(session, best.link, part, 1 << 31)
+        part.unlink()
+        if sha256 in wanted["hashes"]:
+            facts = {"name": wanted["name"], "version": wanted["version"]}
+            facts |= {"file": best.link.filename, "sha256": sha256, "size": size}
+            (folder / sha256).write_text(json.dumps(facts), "utf-8")
+            return True
+        fitting.remove(best)
+    return False
 
 
-def _get(session: Any, url: str, size: int) -> bytes:
-    """At most one byte more than the file may have."""
+def _get(session: Any, link: Any, target: Path, size: int) -> tuple[str, int]:
+    """Write the file to ``target``, at most one byte more than it may have; its hash and size."""
+    url = link.url_without_fragment
     answer = session.get(url, headers={"Accept-Encoding": "identity"}, stream=True)
     answer.raise_for_status()
-    return bytes(answer.raw.read(size + 1))
+    digest, left = hashlib.sha256(), size + 1
+    with target.open("wb") as file:
+        while left and (piece := answer.raw.read(min(left, _PIECE))):
+            file.write(piece)
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest(), size + 1 - left
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The Python packages of a recipe: fetched by hash, unpacked without running their code.
 
 A file is looked up by name in this host's own package index, used only if it is the locked one, and
-kept in the cache under its hash. A wheel's modules go to /opt/kit with one mode; its scripts and
-its RECORD, which depend on the installing machine, are left out.
+kept in the cache under its hash. A wheel's modules go to /opt/kit, a program among them executable;
+its scripts, byte code and RECORD, which depend on the installing machine, are left out.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -101,7 +102,9 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
             archive.filename = name  # the cache knows it by its hash
             _refuse_huge_metadata(archive)
             source = WheelFile(archive)
-            install(source, cast(Any, _Destination(tree, leave_out)), {})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of byte code, which is left out
+                install(source, cast(Any, _Destination(tree, leave_out)), {})
     except KitError:
         raise
     except Exception as error:  # exceptions of zipfile and installer on a file that is no wheel
@@ -118,6 +121,11 @@ def _refuse_huge_metadata(archive: zipfile.ZipFile) -> None:
             raise ValueError(f"{member.filename} is too large")
 
 
+def _is_program(place: str) -> bool:
+    """Whether a file is a program of its own (Triton's ``ptxas``), which must stay executable."""
+    return "bin" in place.split("/")[:-1]
+
+
 class _Destination:
     """`installer`'s destination of a wheel's files: modules into a tree, the rest is dropped."""
 
@@ -126,13 +134,15 @@ class _Destination:
         self._leave_out = leave_out
 
     def write_file(
-        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, *_: bool, **__: bool
+        self, scheme: Scheme, path: str | os.PathLike[str], stream: BinaryIO, is_executable: bool
     ) -> RecordEntry:
         from installer.records import RecordEntry
 
         place = clean(str(path))
-        if scheme in ("purelib", "platlib") and not place.startswith(self._leave_out):
-            self._tree.file(f"{HOME}/{place}", stream)
+        is_code = scheme in ("purelib", "platlib") and "__pycache__" not in place.split("/")
+        if is_code and not place.startswith(self._leave_out):
+            mode = 0o755 if is_executable and _is_program(place) else 0o644
+            self._tree.file(f"{HOME}/{place}", stream, mode)
         return RecordEntry(str(path), None, None)
 
     def write_script(self, *_: object, **__: object) -> RecordEntry:

@@ -7,13 +7,29 @@ is ready, how its tokens are counted and what it cannot do. It starts nothing an
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from kit.core.model import Problem, Prompt, RunSpec, WeightFile
 
 WEIGHTS = "/weights"
 MODEL_NAME = "model"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 inside the container's own network
+
+
+class PromptIds(NamedTuple):
+    """How a server tells the token ids that it makes of a request's prompt.
+
+    The request's own body is sent to ``path``, and the ids come back under ``tokens``. Where the
+    server takes a text instead, ``text_key`` is its key, ``extra`` goes with it, and
+    ``template_path`` first turns the messages of a chat into that text (under ``prompt``).
+    """
+
+    path: str
+    text_key: str = ""
+    template_path: str = ""
+    extra: Mapping[str, Any] = MappingProxyType({})
 
 
 class Runtime(Protocol):
@@ -25,6 +41,7 @@ class Runtime(Protocol):
         recipe: kit's image recipe for it (a folder of ``images/``); None if kit has none, so that
             a spec must name an image by digest.
         gpu: whether that recipe's image can use a GPU (without a recipe: whether the runtime can).
+        gpu_recipe: kit's recipe with GPU code, where it is another one; None if kit has none.
         port: where the server listens inside the container.
         options_schema: JSON Schema of ``runtime.options``: every option with its default and a
             description, from which a form can be made.
@@ -39,6 +56,13 @@ class Runtime(Protocol):
         real: false for the test runtime, which must never be shown as a real one.
         loads: the kinds of models it is offered for (``gguf``, ``safetensors``). A model of one's
             own begins with the first runtime that loads its kind.
+        scratch_bytes: size of a /tmp from which programs may run, for a runtime that compiles when
+            it starts; 0 for the usual /tmp of 256 MiB, from which nothing runs.
+        log_facts: what only the server's log tells once it is ready: name → regular expression
+            with one group, the last match of which counts. Names ending in ``_s`` are the seconds
+            of a step of the startup phase.
+        prompt_ids: how the server tells the token ids of a prompt, see `PromptIds`; None if it
+            cannot.
     """
 
     name: str
@@ -55,6 +79,10 @@ class Runtime(Protocol):
     end_mark: bool = True
     real: bool
     loads: tuple[str, ...] = ()
+    gpu_recipe: str | None = None
+    scratch_bytes: int = 0
+    log_facts: Mapping[str, str] = MappingProxyType({})
+    prompt_ids: PromptIds | None = None
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
         """The arguments of the image's entry point; ``listen`` is 127.0.0.1 on the host's network.
@@ -148,25 +176,56 @@ def gguf_problems(spec: RunSpec) -> list[Problem]:
     ]
 
 
+def folder_problems(spec: RunSpec) -> list[Problem]:
+    """Problem: the weights are no folder with ``config.json``, safetensors and a tokenizer."""
+    files = spec.weights.files if spec.weights else ()
+    names = {file.path for file in files}
+    lacking = [name for name in ("config.json", "tokenizer.json") if name not in names]
+    if not any(name.endswith(".safetensors") for name in names):
+        lacking.append("*.safetensors")
+    if not lacking:
+        return []
+    number = "none" if spec.weights is None else f"{len(files)} file(s) without {lacking[0]}"
+    return [
+        Problem(
+            "$.weights",
+            f"{spec.runtime.name} loads a model's folder: config.json, tokenizer.json and "
+            f"safetensors; the spec gives {number}",
+            "name every file of the model's folder",
+        )
+    ]
+
+
 def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
-    """Problems: an image of another runtime, or GPUs for an image without GPU code."""
-    recipe = spec.image.recipe
-    if recipe is not None and recipe != runtime.recipe:
-        own = f'use "{runtime.recipe}", or' if runtime.recipe else "name"
+    """Problems: an image of another runtime, or GPUs and an image that do not belong together."""
+    recipe, gpus = spec.image.recipe, spec.devices.gpus
+    if recipe is None:
+        return []
+    if recipe not in (runtime.recipe, runtime.gpu_recipe):
+        own = runtime.gpu_recipe if gpus and runtime.gpu_recipe else runtime.recipe
+        use = f'use "{own}", or' if own else "name"
         return [
             Problem(
                 "$.image.recipe",
                 f"the image {recipe} does not carry the runtime {runtime.name}",
-                f"{own} an upstream image by digest",
+                f"{use} an upstream image by digest",
             )
         ]
-    if recipe is not None and spec.devices.gpus and not runtime.gpu:
+    if recipe == runtime.gpu_recipe and not gpus:
         return [
             Problem(
                 "$.devices.gpus",
-                f"kit's image {recipe} is built without GPU code, but {spec.devices.gpus} "
-                "GPU(s) are asked for",
-                "name an upstream image with GPU code by digest, or set gpus to 0",
+                f"kit's image {recipe} is built for GPUs, and the spec asks for none",
+                f'set gpus to 1, or use the image "{runtime.recipe}"',
+            )
+        ]
+    if recipe == runtime.recipe and gpus and not runtime.gpu:
+        other = f'the image "{runtime.gpu_recipe}"' if runtime.gpu_recipe else "an upstream image"
+        return [
+            Problem(
+                "$.devices.gpus",
+                f"kit's image {recipe} is built without GPU code, but {gpus} GPU(s) are asked for",
+                f"name {other} with GPU code by digest, or set gpus to 0",
             )
         ]
     return []

@@ -16,6 +16,7 @@ from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
+    PromptIds,
     Runtime,
     api_option,
     context_option,
@@ -45,6 +46,9 @@ class LlamaServer(Runtime):
     recount = None
     real = True
     loads = ("gguf",)
+    prompt_ids = PromptIds(
+        "/tokenize", "content", "/apply-template", {"add_special": True, "parse_special": True}
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Context of each slot in tokens: prompt and answer together."),
