@@ -12,7 +12,14 @@ from kit.spec.runtimes.contract import Runtime
 __all__ = ("GROUP", "Runtime", "get", "knows", "names")
 
 GROUP = "kit.runtimes"
-OWN = ("llama-server", "llama-cpp-python", "transformers", "vllm", "loopback")
+OWN = (
+    "llama-server",
+    "llama-cpp-python",
+    "transformers",
+    "vllm",
+    "mistralrs",
+    "loopback",
+)
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
 
 
