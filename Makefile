@@ -14,7 +14,8 @@ FAST := -m "not docker and not real and not runtimes and not debians and not hea
 	$(WORKERS) --dist worksteal --hypothesis-profile=quick
 # A file of tests is one worker's, so that what its tests share is made once.
 SHARED := $(WORKERS) --dist loadfile --no-loadscope-reorder
-LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
+# pip's folder of wheels for uv too: PyTorch's CPU build is in no index of PyPI's.
+LOCK := UV_FIND_LINKS="$$PIP_FIND_LINKS" $(UV) pip compile --quiet --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --python-version 3.11
 COMPILE := $(LOCK) --universal
 IMAGE_COMPILE := $(LOCK) --python-platform x86_64-manylinux_2_36
@@ -92,6 +93,7 @@ lock: $(UV) ## resolve every requirement file anew
 	$(COMPILE) --output-file requirements.lock --extra all pyproject.toml
 	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
 	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
+	$(IMAGE_COMPILE) --output-file images/transformers/requirements.lock images/transformers/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/build.lock images/llama-cpp-python/build.in
 	$(PY) scripts/sbom.py

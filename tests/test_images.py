@@ -74,6 +74,18 @@ def test_every_recipe_is_locked_as_it_stands(recipe: Recipe) -> None:
     assert checked(images.context_files(recipe.name)) == msgspec.structs.replace(recipe, own=False)
 
 
+def test_a_file_that_recipes_share_is_sealed_like_any_other() -> None:
+    """A link into a folder beside the recipe: its content is hashed, packed and sealed."""
+    links = [p for p in resources.images_dir().glob("*/*") if p.is_symlink()]
+    assert links, "nothing is shared any more: drop this test"
+    for link in links:
+        assert link.resolve().parent.parent == resources.images_dir().resolve()
+        recipe = images.recipe(link.parent.name)
+        assert link.name in recipe.lock.program
+        assert images.context_files(recipe.name)[link.name] == link.read_bytes()
+        assert recipe.lock.files[link.name] == jsonio.digest(link.read_bytes())
+
+
 @pytest.mark.parametrize("folder", ["base", "builder"])
 def test_every_package_of_a_base_is_locked(folder: str) -> None:
     packages = own_base(folder).packages

@@ -122,6 +122,12 @@ class Line:
 
     def serve(self, model: Engine) -> None:
         """Serve for ever, in the engine's own thread."""
+        self.begin(model)
+        while True:
+            self.serve_next(model)
+
+    def begin(self, model: Engine) -> None:
+        """From now on requests may be put in line."""
         batching = (
             {"batching": "none: one request after another", "batch": 1}
             if self._batch == 1
@@ -130,8 +136,10 @@ class Line:
         named = {"runtime": self.name, "model_alias": self.alias}
         self.props = {**named, **batching, **model.props()}
         self.ready.set()
-        while True:
-            self._run(model, self._together(model))
+
+    def serve_next(self, model: Engine) -> None:
+        """Wait for the next batch, and run it to its end."""
+        self._run(model, self._together(model))
 
     def _together(self, model: Engine) -> list[Job]:
         """The next batch: full, or what has come in the time after its first request."""

@@ -1,9 +1,11 @@
 """Hugging Face Transformers on PyTorch as an engine of kit's thin server (see `adapter.py`).
 
     --device auto|cpu|cuda  --dtype auto|bfloat16|float16|float32  --attn sdpa|eager
+    --quantise int8|int4
 
 ``--model`` is a folder with config.json, safetensors and tokenizer, or one GGUF file, which
-Transformers dequantises.
+Transformers dequantises. ``--quantise`` then rounds the weights of all linear layers but the last
+by torchao, each row or group to its own scale; what is computed in stays the dtype.
 
 Choices that make a request the same work each time: a key-value cache that starts empty, no
 compilation, deterministic algorithms wherever PyTorch has them (it warns where it has none). With
@@ -21,6 +23,7 @@ import argparse
 import hashlib
 import inspect
 import json
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -31,6 +34,7 @@ from adapter import Row, TextEngine
 
 NAME = "transformers"
 BATCHES = True
+GROUP = 32  # weights that share a scale in int4
 
 # What says where a configuration came from, or which library read it, is not the model.
 _NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -41,6 +45,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto")
     add("--dtype", choices=["auto", "bfloat16", "float16", "float32"], default="auto")
     add("--attn", choices=["sdpa", "eager"], default="sdpa")
+    add("--quantise", choices=["int8", "int4"])
 
 
 def load(args: argparse.Namespace) -> Engine:
@@ -52,10 +57,15 @@ def load(args: argparse.Namespace) -> Engine:
     """
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; Transformers' switch leaves some
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    # torchao, which Transformers imports, names each of its kernels that is not for this host, and
+    # PyTorch what torchao will have to change.
+    for noisy in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Nothing here reads memory before it is written: to fill it first is a kernel for each tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -74,15 +84,26 @@ def load(args: argparse.Namespace) -> Engine:
     tokenizer = AutoTokenizer.from_pretrained(folder, **here)
     dtype = _dtype(torch, args.dtype, device, folder, given)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=args.attn, **here
+        folder, dtype=dtype, attn_implementation=args.attn, **here, **_dense(given)
     )
     model = model.to(device).eval()
+    quantised = _quantise(model, args.quantise, device) if args.quantise else None
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     found = Engine(model, tokenizer, device, args.max_context or limit or 2048)
+    found.quantised = quantised
     if limit and found.max_context > limit:
         raise ValueError(f"a context of {found.max_context} tokens; the model has {limit}")
     found.warm_up(args.batch)
     return found
+
+
+def _dense(given: dict[str, str]) -> dict[str, Any]:
+    """What keeps a GGUF file's weights from being computed with in its blocks, by kernels that
+    Transformers would look for elsewhere."""
+    import transformers
+
+    config = getattr(transformers, "GgufConfig", None)  # before 5.2x there was no other way
+    return {"quantization_config": config(dequantize=True)} if given and config else {}
 
 
 def _dtype(torch: Any, asked: str, device: str, folder: Path, given: dict[str, str]) -> Any:
@@ -100,8 +121,46 @@ def _dtype(torch: Any, asked: str, device: str, folder: Path, given: dict[str, s
     return torch.bfloat16 if device == "cuda" else torch.float32
 
 
+def _quantise(model: Any, wanted: str, device: str) -> str:
+    """Quantise the weights in place; what was done, in words."""
+    import torch
+    import torchao
+    from torchao import quantization
+    from torchao.prototype.quantization.int4 import PrototypeInt4WeightOnlyConfig
+
+    common: dict[str, Any] = {"group_size": GROUP, "set_inductor_config": False}
+    if wanted == "int8":
+        config: Any = quantization.Int8WeightOnlyConfig(set_inductor_config=False)
+        how = "int8, a scale for each row"
+    elif device == "cpu":  # the layout of PyTorch's own kernel for CPUs
+        config, how = PrototypeInt4WeightOnlyConfig(**common), f"int4, groups of {GROUP}"
+    elif model.dtype == torch.bfloat16:  # that of its kernel for CUDA
+        config = quantization.Int4WeightOnlyConfig(
+            **common, int4_packing_format="tile_packed_to_4d"
+        )
+        how = f"int4, groups of {GROUP}"
+    else:
+        raise ValueError("int4 on a GPU is computed in bfloat16 alone: choose that dtype")
+    last = model.get_output_embeddings()
+
+    def chosen(module: Any, _: str) -> bool:
+        return isinstance(module, torch.nn.Linear) and module is not last
+
+    quantization.quantize_(model, config, filter_fn=chosen)
+    return f"{how}, but for the last layer (torchao {torchao.__version__})"
+
+
+def _bytes(tensor: Any) -> int:
+    """What a tensor takes in memory; a quantised one consists of several."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return int(tensor.numel() * tensor.element_size())
+    return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+
+
 class Engine(TextEngine):
     """A loaded model and its tokenizer."""
+
+    quantised: str | None = None
 
     def __init__(self, model: Any, tokenizer: Any, device: str, max_context: int) -> None:
         self._model, self._tokenizer, self._device = model, tokenizer, device
@@ -192,7 +251,8 @@ class Engine(TextEngine):
             "model_type": model.config.model_type,
             "config_sha256": hashlib.sha256(canonical).hexdigest(),
             "parameters": model.num_parameters(),
-            "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
+            "parameter_bytes": sum(_bytes(p) for p in model.parameters()),
+            "quantised": self.quantised,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": _device_name(self._device),
             "attention": model.config._attn_implementation,

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from kit.cli.common import Json, Out, Run, Runs, as_json, deliver, find_run, say
 from kit.cli.paths import STDOUT
-from kit.core.errors import UsageError
+from kit.core.errors import EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from kit.judge import admission
 from kit.show import render
 
@@ -39,8 +39,10 @@ def compare(
     format: Format = "table",
     json: Json = False,
     out: Out = None,
-) -> None:
+) -> int:
     """Compare runs: their differences, and the ratio of every metric with its interval.
+
+    Ends with 6 where the runs' prompts are not the same token ids: then nothing compares.
 
     Args:
         original: the run to compare with; its spec registered the margins.
@@ -60,12 +62,13 @@ def compare(
     hashes = _hashes(paths)
     if len(paths) == 2 and len(hashes) == 1 and format == "table":
         _report_same(hashes[0])
-    elif len(hashes) < len(paths) and len(paths) > 2:
+        return EXIT_OK
+    if len(hashes) < len(paths) and len(paths) > 2:
         raise UsageError("a run is named twice", "name each run once")
-    elif len(paths) == 2 and format in ("table", "json"):
-        _pair(paths[0], paths[1], by, format, out)
-    else:
-        _several(paths, by, format, out)
+    shown = _pair if len(paths) == 2 and format in ("table", "json") else _several
+    judged = shown(paths, by, format, out)
+    others = any(one.work and one.work.ids_differ for one in judged)
+    return EXIT_INCONCLUSIVE if others else EXIT_OK
 
 
 def _hashes(paths: Sequence[Path]) -> list[str]:
@@ -79,19 +82,25 @@ def _report_same(run: str) -> None:
     say("name another run; `kit replay` makes one")
 
 
-def _pair(original: Path, new: Path, by: Sequence[str], format: Format, out: Path | None) -> None:
+def _pair(
+    paths: Sequence[Path], by: Sequence[str], format: Format, out: Path | None
+) -> list[Comparison]:
     from kit.judge import replay as replaying
 
+    original, new = paths
     with admission.malformed(new):
         judged = replaying.judge(original, new, by)
     if format == "json":
         deliver(as_json(replaying.as_dict(judged)), out)
-        return
-    render.comparison(judged)
-    _hint(judged)
+    else:
+        render.comparison(judged)
+        _hint(judged)
+    return [judged]
 
 
-def _several(paths: Sequence[Path], by: Sequence[str], format: Format, out: Path | None) -> None:
+def _several(
+    paths: Sequence[Path], by: Sequence[str], format: Format, out: Path | None
+) -> list[Comparison]:
     from kit.show import sidebyside
 
     found = _contrast(paths, by)
@@ -105,6 +114,7 @@ def _several(paths: Sequence[Path], by: Sequence[str], format: Format, out: Path
     else:
         text = sidebyside.as_csv(found) if format == "csv" else sidebyside.as_latex(found)
         deliver(text.encode(), out)
+    return list(found.judged.values())
 
 
 def _contrast(paths: Sequence[Path], by: Sequence[str]) -> Contrast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -23,7 +24,7 @@ from kit.machine import containers, host, images
 from kit.machine import weights as models
 from kit.machine.host import example
 from kit.machine.host.sections import holding_others
-from kit.machine.weights import own
+from kit.machine.weights import derive, own
 from kit.measure import meters
 from kit.measure.meters.watch import DeviceState, Snapshot, totals, watch
 from kit.run import preflight
@@ -241,9 +242,39 @@ def weights_add(
     wanted = specs.load(Path(spec)).weights
     folders = host.HostConfig.load().weights_folders
     with progress.Tasks() as tasks:
+        if wanted and wanted.derived:
+            derive.ensure_derived(wanted, folders, tasks.say, tasks.progress, again=again)
         for file in wanted.files if wanted else ():
             path = models.ensure(file, folders, tasks.say, tasks.progress, again=again)
             sys.stdout.write(f"{path}\n")
+
+
+def weights_derive(
+    model: str, folder: Annotated[Path, Written], *, to: str = "safetensors"
+) -> None:
+    """Make model files of another form, as a spec can pin them; prints the spec's `weights`.
+
+    The same files come out on every machine: `kit weights add` makes them again from a spec.
+
+    Args:
+        model: a .gguf file, a model's folder, or a spec whose weights are to be converted.
+        folder: where the new files go; it must not exist.
+        to: safetensors, in bfloat16 with the tokenizer.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} already exists", "name a folder that does not exist")
+    folders = host.HostConfig.load().weights_folders
+    with progress.Tasks() as tasks:
+        origin = None if own.is_model(model) else specs.load(Path(model)).weights
+        if own.is_model(model):
+            found = own.described(own.find(model), tasks.progress)
+            origin, folders = found.spec, (*folders, found.folder)
+        if origin is None:
+            raise UsageError(f"{model} has no weights", "name a model, or a spec with weights")
+        derived = derive.derivation(to, origin.files)
+        with derive.made(derived, folders, tasks.say, tasks.progress) as out:
+            shutil.copytree(out, folder)
+    print_json(derive.weights_of(folder, origin, derived))
 
 
 def weights_verify(*, json: Json = False) -> int:

@@ -91,6 +91,10 @@ _WEIGHTS = {
         "kit.cli.machine:weights_add",
         "Fetch a spec's weights and check them; or register a model of your own.",
     ),
+    "derive": (
+        "kit.cli.machine:weights_derive",
+        "Make model files of another form, as a spec can pin them.",
+    ),
     "verify": ("kit.cli.machine:weights_verify", "Hash the weights in the store again."),
 }
 

@@ -45,11 +45,26 @@ class WeightFile(Record, frozen=True, kw_only=True):
     size: int
 
 
+class Derivation(Record, frozen=True, kw_only=True):
+    """How model files were made from others: by the program of one of kit's images.
+
+    ``form`` is what they became, ``files`` what they were made from.
+    """
+
+    form: str
+    recipe: str
+    digest: str
+    files: tuple[WeightFile, ...]
+
+
 class WeightsSpec(Record, frozen=True, kw_only=True):
+    """A model's files. ``derived`` says how to make them; not written where they were published."""
+
     repo: str
     revision: str
     files: tuple[WeightFile, ...]
     licence: str = ""
+    derived: Derivation | UnsetType = UNSET
 
 
 class WorkloadSpec(Record, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ _LONGEST_NAME = 56  # leaves room for a level's suffix
 _MIB, _STEP_MIB, _MOST_MIB = 1 << 20, 256, 8_388_608
 _SLOW_DISK, _SLOW_MEMORY = 1e8, 2e9  # bytes/s: a slow machine is given up late
 _LONGEST_S, _LONGEST_RUN_S = 86_400, 604_800
+_PLAIN = "transformers"  # one request at a time but for batches; on a GPU in an image of one's own
 NO_IMAGE = "example/transformers@sha256:" + "0" * 64
 
 
@@ -44,15 +45,15 @@ def spec_for(model: OwnModel, here: Room) -> dict[str, Any]:
     A GPU is asked for where there is one and the runtime can use it.
     """
     runtime = runtime_for(model)
-    gpus = 1 if runtime.gpu and here.gpus else 0
+    plain = runtime.name == _PLAIN
+    gpus = 1 if here.gpus and (runtime.gpu or plain) else 0
     context = _context(model)
-    serial = runtime.recipe is None  # Transformers answers one request at a time
     document: dict[str, Any] = jsonio.read(resources.specs_dir() / f"{TEMPLATE}.json")
     document |= {
         "name": slug(model.name if model.kind == "safetensors" else model.files[0].path),
         "description": f"{model.name} in {runtime.name}, begun from the model's own files.",
         "runtime": {"name": runtime.name, "options": {"context": context}},
-        "image": _image(runtime),
+        "image": _image(runtime, gpus),
         "weights": model.weights,
         "workload": {
             "name": "prompts",
@@ -60,7 +61,7 @@ def spec_for(model: OwnModel, here: Room) -> dict[str, Any]:
         },
         # Texts may differ where answers are batched: a replay is held to the run's own agreement.
         "determinism": "sampled",
-        "limits": _limits(model, context, 1 if serial else SLOTS, document["launches"]),
+        "limits": _limits(model, context, 1 if plain else SLOTS, document["launches"]),
     }
     return document | ({"devices": {"gpus": gpus}} if gpus else {})
 
@@ -88,8 +89,9 @@ def _context(model: OwnModel) -> int:
     return max(_LEAST_CONTEXT, min(_CONTEXT, model.shape.context or _CONTEXT))
 
 
-def _image(runtime: Runtime) -> dict[str, str]:
-    if runtime.recipe is None:
+def _image(runtime: Runtime, gpus: int) -> dict[str, str]:
+    """kit's own image, if there is one that can use the GPUs asked for."""
+    if runtime.recipe is None or (gpus and not runtime.gpu):
         return {"reference": NO_IMAGE}
     digest = images.recipe(runtime.recipe).image_id
     if not digest:

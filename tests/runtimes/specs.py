@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from kit.core.model import ImageSpec, RunSpec, RuntimeSpec, WeightFile, WeightsSpec, WorkloadSpec
+from kit.core.model import (
+    DevicesSpec,
+    ImageSpec,
+    RunSpec,
+    RuntimeSpec,
+    WeightFile,
+    WeightsSpec,
+    WorkloadSpec,
+)
 from kit.spec import runtimes
 
 SMOLLM2 = WeightFile(
@@ -15,6 +23,8 @@ SMOLLM2 = WeightFile(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     size=98362432,
 )
+
+GPU_ONLY = ("sglang", "exllamav3")
 
 # A model's folder; its files are only named.
 FOLDER = tuple(
@@ -55,5 +65,6 @@ def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> Ru
         image=own_image(name),
         weights=weights,
         workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
+        devices=DevicesSpec(gpus=int(name in GPU_ONLY)),
     )
     return msgspec.structs.replace(made, **changes)

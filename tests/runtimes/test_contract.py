@@ -12,11 +12,18 @@ from jsonschema import Draft202012Validator
 
 from kit.core import jsonio, registry
 from kit.core.errors import UsageError
-from kit.core.model import ArrivalsSpec, DevicesSpec, ImageSpec, Prompt, WeightsSpec
+from kit.core.model import (
+    ArrivalsSpec,
+    DevicesSpec,
+    ImageSpec,
+    Prompt,
+    SamplingSpec,
+    WeightsSpec,
+)
 from kit.machine import images
 from kit.spec import runtimes
 from kit.spec.runtimes.contract import Runtime
-from tests.runtimes.specs import FOLDER, SMOLLM2, defaults, spec
+from tests.runtimes.specs import FOLDER, GPU_ONLY, SMOLLM2, defaults, spec
 
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
 NAMES = runtimes.names()
@@ -120,6 +127,13 @@ def test_kits_images_have_no_gpu_code(name: str) -> None:
     assert _paths(name, devices=DevicesSpec(gpus=1), image=upstream) == []
 
 
+@pytest.mark.parametrize("name", GPU_ONLY)
+def test_some_run_on_a_gpu_alone(name: str) -> None:
+    assert _paths(name, devices=DevicesSpec(gpus=0)) == ["$.devices.gpus"]
+    four = _paths(name, devices=DevicesSpec(gpus=4))
+    assert four == (["$.devices.gpus"] if name == "exllamav3" else [])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_image_must_be_its_own(name: str) -> None:
     other = ImageSpec(recipe="something-else", digest="sha256:" + "0" * 64)
@@ -154,8 +168,33 @@ def test_some_serve_one_at_a_time() -> None:
 def test_transformers_wants_the_device_that_the_spec_gives(
     device: str, gpus: int, bad: bool
 ) -> None:
-    problems = _paths("transformers", {"device": device}, devices=DevicesSpec(gpus=gpus))
+    own = ImageSpec(reference="example/transformers@sha256:" + "1" * 64)  # kit's has no GPU code
+    devices = DevicesSpec(gpus=gpus)
+    problems = _paths("transformers", {"device": device}, devices=devices, image=own)
     assert problems == (["$.devices.gpus"] if bad else [])
+
+
+def test_transformers_batches_as_many_as_there_are_at_once() -> None:
+    two = ArrivalsSpec(concurrency=2)
+    assert _paths("transformers", {"batch": 1}, arrivals=two) == ["$.arrivals.concurrency"]
+    assert _paths("transformers", {"batch": 2}, arrivals=two) == []
+    assert _paths("transformers", {"batch": 16}, arrivals=two) == []
+    argv = runtimes.get("transformers").argv(spec("transformers", {"batch": 2}))
+    assert _flag(argv, "--batch") == "2"
+    assert _flag(runtimes.get("transformers").argv(spec("transformers")), "--batch") is None
+
+
+def test_transformers_in_int4_on_a_gpu_wants_bfloat16() -> None:
+    own = ImageSpec(reference="example/transformers@sha256:" + "1" * 64)
+    gpu = {"devices": DevicesSpec(gpus=1), "image": own}
+    quantised = {"quantisation": "int4"}
+    assert _paths("transformers", {**quantised, "dtype": "float16"}, **gpu) == [
+        "$.runtime.options.dtype"
+    ]
+    assert _paths("transformers", {**quantised, "dtype": "bfloat16"}, **gpu) == []
+    assert _paths("transformers", {**quantised, "dtype": "float32"}) == []
+    argv = runtimes.get("transformers").argv(spec("transformers", quantised))
+    assert _flag(argv, "--quantise") == "int4"
 
 
 def test_transformers_loads_a_folder_with_its_config() -> None:
@@ -245,18 +284,78 @@ def test_vllm_spreads_a_model_over_the_gpus_of_the_spec() -> None:
     assert _flag(argv, "--tensor-parallel-size") == "4"
 
 
-def test_every_cache_of_vllm_lies_where_programs_may_run() -> None:
-    runtime = runtimes.get("vllm")
-    caches = {k: v for k, v in runtime.env(spec("vllm")).items() if "CACHE" in k}
-    assert len(caches) >= 4
-    assert all(path.startswith("/tmp/") for path in caches.values())
+@pytest.mark.parametrize(
+    ("name", "number"), [("vllm", 4), ("sglang", 5), ("mlx-lm", 2), ("exllamav3", 1)]
+)
+def test_every_cache_lies_where_programs_may_run(name: str, number: int) -> None:
+    runtime = runtimes.get(name)
+    caches = {k: v for k, v in runtime.env(spec(name)).items() if "CACHE" in k}
+    assert len(caches) >= number
+    assert all(f"{path}/".startswith("/tmp/") for path in caches.values())
     assert runtime.scratch_bytes >= 1 << 30
 
 
+def test_sglang_caches_no_prompt_and_probes_no_token() -> None:
+    wanted = spec("sglang", {"context": 512}, arrivals=ArrivalsSpec(concurrency=4))
+    argv = runtimes.get("sglang").argv(wanted)
+    assert {"--disable-radix-cache", "--enable-cache-report"} <= set(argv)
+    assert "--disable-decode-cuda-graph" not in argv
+    assert _flag(argv, "--cuda-graph-max-bs-decode") == "4"
+    assert _flag(argv, "--max-running-requests") == "4"
+    assert _flag(argv, "--max-total-tokens") == "2048"
+    assert _flag(argv, "--sampling-defaults") == "openai"
+    assert _flag(argv, "--tp-size") == "1"
+    assert _flag(argv, "--attention-backend") is None
+    env = runtimes.get("sglang").env(wanted)
+    assert env["SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION"] == "0"
+    eager = runtimes.get("sglang").argv(spec("sglang", {"eager": True, "kv_cache_tokens": 4096}))
+    assert {"--disable-decode-cuda-graph", "--disable-prefill-cuda-graph"} <= set(eager)
+    assert _flag(eager, "--max-total-tokens") == "4096"
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(0, -1), (40, 40)])
+def test_sglang_is_told_that_there_is_no_top_k(asked: int, sent: int) -> None:
+    wanted = spec("sglang", sampling=SamplingSpec(top_k=asked))
+    assert runtimes.get("sglang").request(wanted, PROMPT, 0)[1]["top_k"] == sent
+
+
+def test_exllamav3_decodes_together_what_comes_together() -> None:
+    wanted = spec("exllamav3", {"cache_bits": 4}, arrivals=ArrivalsSpec(concurrency=16))
+    argv = runtimes.get("exllamav3").argv(wanted)
+    assert _flag(argv, "--batch") == "16"
+    assert _flag(argv, "--cache-bits") == "4"
+    assert _flag(runtimes.get("exllamav3").argv(spec("exllamav3")), "--cache-bits") is None
+
+
+def test_mlx_lm_has_no_room_for_a_prompt_and_one_model() -> None:
+    wanted = spec("mlx-lm", arrivals=ArrivalsSpec(concurrency=4))
+    argv = runtimes.get("mlx-lm").argv(wanted)
+    assert _flag(argv, "--prompt-cache-size") == "0"
+    assert _flag(argv, "--decode-concurrency") == _flag(argv, "--prompt-concurrency") == "4"
+    _, body = runtimes.get("mlx-lm").request(wanted, PROMPT, 0)
+    assert body["model"] == "default_model"
+    assert "ignore_eos" not in body
+
+
+def test_mlx_lm_batches_only_without_a_seed() -> None:
+    four = ArrivalsSpec(concurrency=4)
+    one_body = runtimes.get("mlx-lm").request(spec("mlx-lm"), PROMPT, 3)[1]
+    four_body = runtimes.get("mlx-lm").request(spec("mlx-lm", arrivals=four), PROMPT, 3)[1]
+    assert one_body["seed"] == 3
+    assert "seed" not in four_body
+    warm = SamplingSpec(temperature=0.7)
+    assert _paths("mlx-lm", sampling=warm) == []
+    assert _paths("mlx-lm", sampling=warm, arrivals=four) == ["$.sampling.temperature"]
+    assert _paths("mlx-lm", {"kv_bits": 8}) == []
+    assert _paths("mlx-lm", {"kv_bits": 8}, arrivals=four) == ["$.runtime.options.kv_bits"]
+    assert _paths("mlx-lm", devices=DevicesSpec(gpus=2)) == ["$.devices.gpus"]
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "mlx-lm", "exllamav3"])
 @pytest.mark.parametrize("lacking", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_vllm_loads_a_whole_folder(lacking: str) -> None:
+def test_some_load_a_whole_folder(name: str, lacking: str) -> None:
     part = tuple(file for file in FOLDER if file.path != lacking)
-    assert _paths("vllm", weights=WeightsSpec(repo="r", revision="1", files=part)) == ["$.weights"]
+    assert _paths(name, weights=WeightsSpec(repo="r", revision="1", files=part)) == ["$.weights"]
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -23,6 +23,7 @@ from kit.judge.compare.likeness import (
     specs,
 )
 from kit.judge.compare.table import Cell, Row, runs
+from kit.judge.compare.work import Point, Work
 
 __all__ = [
     "GOOD",
@@ -33,8 +34,10 @@ __all__ = [
     "Identity",
     "Likeness",
     "Meaning",
+    "Point",
     "Ranked",
     "Row",
+    "Work",
     "environments",
     "image_identity",
     "judge",

@@ -9,19 +9,22 @@ design does not keep two runs from being compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from kit.core.errors import UsageError
 
 MACHINE, IMAGE = "machine", "image"
+_RUNTIME = "runtime"  # another one comes in another image
 SPEC = "spec: "  # before a spec's path, where it stands beside facts of the machine
 # The facts that make another model of a machine (`kit.judge.compare.likeness`).
 _MODEL = re.compile(r"gpus(\.[^.]+(\.(name|power_limit_w))?)?")
 _CPU_MODEL = "cpu.model"
 
 
-def covers(by: Iterable[str], fact: str) -> bool:
+def covers(by: Collection[str], fact: str) -> bool:
     """Whether one of the fields ``by`` is ``fact``, or holds it."""
+    if _RUNTIME in by:
+        by = (*by, IMAGE)
     return any(_holds(field.removeprefix(SPEC), fact) for field in by)
 
 

@@ -13,7 +13,7 @@ from kit.core import stats
 from kit.core.model import Record, ReplaySpec
 from kit.energy.reasons import sentence
 from kit.energy.results.document import Metric, Results
-from kit.judge.compare import design
+from kit.judge.compare import design, work
 from kit.judge.compare.axis import GOOD, Axis, Equivalence, side_of
 from kit.judge.compare.likeness import (
     Difference,
@@ -28,6 +28,7 @@ from kit.judge.compare.likeness import (
     specs,
 )
 from kit.judge.compare.outputs import outputs
+from kit.judge.compare.work import Work
 from kit.record.records import RunRecords
 
 __all__ = ["GOOD", "Axis", "Comparison", "Equivalence", "judge"]
@@ -52,6 +53,7 @@ class Comparison(Record, frozen=True, kw_only=True):
     absent: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
     by_design: tuple[Difference, ...] = ()
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class _Ground:
         alike: how alike the machines are; the margin of energy depends on it.
         margins: the original's registered margins.
         fault: a verdict and its reason that hold for every axis, where a run did not complete.
+        other_prompts: how the prompts' token ids differ; no design can ask for that. Empty if
+            they are the same, or not known.
         other_work: the first field in which the specs ask for other work, and not by design;
             empty without one.
         is_other_model: whether the machines are other models, and not by design.
@@ -71,6 +75,7 @@ class _Ground:
     margins: ReplaySpec
     fault: tuple[Equivalence, str] | None
     other_work: str
+    other_prompts: str
     is_other_model: bool
 
     def margin(self, metric: str) -> float:
@@ -84,6 +89,8 @@ class _Ground:
 
     def no_margin(self) -> str:
         """Why no margin applies; empty if one does."""
+        if self.other_prompts:
+            return f"not the same work: {self.other_prompts}"
         if self.other_work:
             return f"the specs ask for other work ({self.other_work})"
         if self.is_other_model:
@@ -117,12 +124,14 @@ def judge(
     asked = tuple(specs(original.spec, new.spec))
     differing = tuple(environments(original.env_start, new.env_start))
     alike = likeness(original.env_start, new.env_start, same_card)
+    done = work.compare(original, new)
     unmeant = [one for one in asked if not design.covers(by, one[0])]
     ground = _Ground(
         alike=alike,
         margins=original.spec.replay,
         fault=_fault(original, new),
         other_work=next((path for path, *_ in filter(is_work, unmeant)), ""),
+        other_prompts=done.ids_differ,
         is_other_model=alike == "other_model"
         and not design.covers_model(by, (path for path, *_ in differing)),
     )
@@ -143,6 +152,7 @@ def judge(
             *(one for one in asked if design.covers(by, one[0])),
             *(one for one in differing if design.covers_machine(by, one[0])),
         ),
+        work=done,
     )
 
 

@@ -142,4 +142,13 @@ def _shown(value: Any) -> str:
         return "not recorded"
     if is_absent(value):
         return f"absent: {value['absent']}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_item, value))
+    return str(value)
+
+
+def _item(value: Any) -> str:
+    """An item of a list; of a model's file its name and the beginning of its hash."""
+    if isinstance(value, Mapping) and {"path", "sha256"} <= value.keys():
+        return f"{value['path']} {str(value['sha256'])[:12]}"
+    return str(value)

@@ -24,7 +24,8 @@ class ContainerConfig(NamedTuple):
     ``mounts`` maps a path inside to a file of the host, read-only. ``network`` is a network's
     name, ``host``, or ``bridge`` with ``publish`` (a port inside, published on a free port of
     127.0.0.1). ``gpu_ids`` are device ids for ``gpu_driver``. ``scratch_bytes`` is the size of
-    /tmp; if given, programs may run from it, for compiling.
+    /tmp; if given, programs may run from it, for compiling. ``output`` is a folder of the host that
+    the container may write to, at /out.
     """
 
     image: str
@@ -42,6 +43,7 @@ class ContainerConfig(NamedTuple):
     gpu_driver: str | None = None
     gpu_ids: tuple[str, ...] = ()
     scratch_bytes: int = 0
+    output: Path | None = None
 
 
 class Exit(NamedTuple):
@@ -163,8 +165,11 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "name": config.name,
         "labels": dict(config.labels),
         "mounts": [
-            Mount(target, str(path.resolve()), type="bind", read_only=True)
-            for target, path in sorted(config.mounts.items())
+            *(
+                Mount(target, str(path.resolve()), type="bind", read_only=True)
+                for target, path in sorted(config.mounts.items())
+            ),
+            *([Mount("/out", str(config.output), type="bind")] if config.output else []),
         ],
         "network_mode" if config.network == "host" else "network": config.network,
         "hostname": "kit",

@@ -10,7 +10,7 @@ into FOLDER under its sha256. One line each is printed; ``missing NAME FILE`` wh
 such file, or only one with another hash.
 
 For locking, what is asked is ``{"name": …, "version": …, "hashes": […], "source": bool}``, and
-FOLDER gets the four facts above as JSON, of the file that fits the image's Python best.
+FOLDER gets the file that fits the image's Python best, and beside it the four facts above as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pip._internal.cli.cmdoptions import make_target_python
 from pip._internal.commands import create_command
 
 _PIECE = 1 << 20
-_GLIBC = (17, 24, 26, 27, 28, 31, 34, 35, 36)
+_GLIBC = range(17, 37)  # bookworm has 2.36
 _FOR_IMAGE = [
     "--no-binary=:none:",  # a host's own list of formats would hide what the image needs
     "--only-binary=:none:",
@@ -82,12 +82,13 @@ def _lock(wanted: dict[str, Any], finder: Any, session: Any, folder: Path) -> bo
     part = folder / "part"
     while best := evaluator.sort_best_candidate(fitting):
         sha256, size = _get(session, best.link, part, 1 << 31)
-        part.unlink()
         if sha256 in wanted["hashes"]:
+            part.rename(folder / sha256)
             facts = {"name": wanted["name"], "version": wanted["version"]}
             facts |= {"file": best.link.filename, "sha256": sha256, "size": size}
-            (folder / sha256).write_text(json.dumps(facts), "utf-8")
+            (folder / f"{sha256}.json").write_text(json.dumps(facts), "utf-8")
             return True
+        part.unlink()
         fitting.remove(best)
     return False
 

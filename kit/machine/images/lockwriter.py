@@ -21,7 +21,15 @@ from kit.machine.images.locks import LOCK, BaseLock, Compile, ImageLock, Package
 from kit.machine.images.make import made, nothing
 from kit.machine.images.process import run
 from kit.machine.images.recipe import Recipe, own_base, recipe, write_lock
-from kit.machine.images.wheels import INDEX, REMEDY, Progress, Say, refuse_missing
+from kit.machine.images.wheels import (
+    INDEX,
+    REMEDY,
+    Progress,
+    Say,
+    keep,
+    packages_dir,
+    refuse_missing,
+)
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -94,7 +102,7 @@ def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
     Raises:
         ImageUnavailable: the index does not answer, or a package has no such file.
     """
-    with tempfile.TemporaryDirectory(prefix="kit-lock-") as work:
+    with tempfile.TemporaryDirectory(prefix="locking-", dir=packages_dir()) as work:
         output = run(
             [sys.executable, "-P", INDEX, work],
             failure="the Python packages could not be resolved",
@@ -102,7 +110,9 @@ def resolve(requirements: Path, *, source: bool = False) -> tuple[Package, ...]:
             stdin=json.dumps([_wanted_file(line, source) for line in _requirements(requirements)]),
         )
         refuse_missing(output)
-        packages = [msgspec.json.decode(p.read_bytes(), type=Package) for p in Path(work).iterdir()]
+        facts = Path(work).glob("*.json")
+        packages = [msgspec.json.decode(path.read_bytes(), type=Package) for path in facts]
+        keep(Path(work) / package.sha256 for package in packages)
     return tuple(sorted(packages, key=lambda package: package.name))
 
 

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from kit.core.errors import ImageUnavailable
 
-MAX_BYTES = 8 << 30
+MAX_BYTES = 24 << 30
 MAX_ENTRIES = 300_000
 MODE_BITS = 0o1777
 PIECE = 1 << 20

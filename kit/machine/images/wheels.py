@@ -45,11 +45,10 @@ def collect(packages: Iterable[Package], say: Say, progress: Progress) -> dict[s
         ImageUnavailable: pip is missing, the index does not answer, or a file is not there.
     """
     wanted = tuple(packages)
-    folder = resources.cache_dir() / "packages"
+    folder = packages_dir()
     missing = [p for p in wanted if not same_file(folder / p.sha256, p.sha256)]
     if missing:
         say(f"fetching {len(missing)} Python packages")
-        folder.mkdir(parents=True, exist_ok=True)
         _fetch(missing, folder, progress)
     return {p.file: folder / p.sha256 for p in wanted}
 
@@ -72,9 +71,21 @@ def _fetch(missing: list[Package], folder: Path, progress: Progress) -> None:
             on_line=count,
             stdin=json.dumps(msgspec.to_builtins(missing)),
         )
-        for path in Path(work).iterdir():
-            path.replace(folder / path.name)
+        keep(path for path in Path(work).iterdir() if path.suffix != ".part")
     refuse_missing(output)
+
+
+def packages_dir() -> Path:
+    """The folder of fetched packages, each file named by its SHA-256; made if it is not there."""
+    folder = resources.cache_dir() / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def keep(files: Iterable[Path]) -> None:
+    """Move files that are named by their SHA-256 into the cache."""
+    for path in files:
+        path.replace(packages_dir() / path.name)
 
 
 def refuse_missing(output: str) -> None:

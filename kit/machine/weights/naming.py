@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kit.core.errors import WeightsUnavailable
-from kit.core.model import Finding, Level, Problem, WeightFile, WeightsSpec
+from kit.core.model import Derivation, Finding, Level, Problem, WeightFile, WeightsSpec
 from kit.machine.weights import gguf, hub, origins
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.machine.weights.source import WeightSource, parse
@@ -83,8 +83,10 @@ def doubts(
             results.append(Doubt(where, "fail", "WEIGHTS_SOURCE", error.message, error.remedy))
             continue
         sources.add(source._replace(name=""))
-        results += _of_file(where, file, source, folders, remember)
+        if not wanted.derived:
+            results += _of_file(where, file, source, folders, remember)
         results += _self_named(where, file, wanted.repo, folders, remember)
+    results += _of_derived(wanted, folders, remember) if wanted.derived else ()
     results += _of_model(wanted, sources)
     return sorted(results, key=lambda doubt: doubt.level != "fail")
 
@@ -111,6 +113,32 @@ def _differs(source: WeightSource, revision: str, of_source: str) -> bool:
 
 def _doubt(key: str, message: str, remedy: str) -> Doubt:
     return Doubt(f"$.weights.{key}", "warn", "WEIGHTS_REVISION", message, remedy)
+
+
+def _of_derived(wanted: WeightsSpec, folders: tuple[Path, ...], remember: bool) -> Iterator[Doubt]:
+    """Compare derived files with what their derivation gave here, and check what they were made of.
+
+    Nobody can see in a file what it was made of: a derivation counts if it was done here.
+    """
+    assert isinstance(wanted.derived, Derivation), "only derived files come here"
+    given = origins.of_derivation(wanted.derived)
+    for index, file in enumerate(wanted.files):
+        if file.path in given and given[file.path] != file.sha256:
+            place = _Place(f"{file.path}, as it was derived here,", given[file.path], "`sha256sum`")
+            yield _mismatch(f"$.weights.files[{index}]", file, place)
+    if not given:
+        message = f"nothing here shows that these files are {wanted.derived.form} made from "
+        message += ", ".join(file.path for file in wanted.derived.files)
+        remedy = "`kit weights add SPEC --again` derives them here and compares"
+        yield Doubt("$.weights.derived", "warn", "WEIGHTS_NAME", message, remedy)
+    for index, file in enumerate(wanted.derived.files):
+        where = f"$.weights.derived.files[{index}]"
+        try:
+            source = parse(file.source, file.path)
+        except WeightsUnavailable as error:
+            yield Doubt(f"{where}.source", "fail", "WEIGHTS_SOURCE", error.message, error.remedy)
+            continue
+        yield from _of_file(where, file, source, folders, remember)
 
 
 # --- one file -------------------------------------------------------------------------------------

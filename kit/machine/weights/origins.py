@@ -1,17 +1,21 @@
 """Known pairs of source and hash: from the specs that kit ships, and from fetches here.
 
 A fetch that gave the pinned bytes is noted under ``<cache>/sources/<sha256>.json``. Versions of
-packages and commits do not change, so that a note stays true; for a branch it was true once.
+packages and commits do not change, so that a note stays true; for a branch it was true once. What a
+derivation gave is noted under ``<cache>/derived/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from kit.core import jsonio, resources
+from kit.core.model import Derivation
 
 
 class Origin(NamedTuple):
@@ -46,6 +50,28 @@ def of_source(source: str) -> Origin | None:
         if source in _noted(path):
             return _fetched(source, path.stem)
     return None
+
+
+def note_derived(derived: Derivation, files: Mapping[str, str]) -> None:
+    """Note the files (name: SHA-256) that a derivation gave here."""
+    path = _derived(derived)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jsonio.write(path, dict(files))
+
+
+def of_derivation(derived: Derivation) -> dict[str, str]:
+    """The files (name: SHA-256) that a derivation gave here; empty if it was never done."""
+    try:
+        files = jsonio.read(_derived(derived))
+    except (OSError, jsonio.JsonRefused):
+        return {}
+    return {str(k): str(v) for k, v in files.items()} if isinstance(files, dict) else {}
+
+
+def _derived(derived: Derivation) -> Path:
+    return (
+        resources.cache_dir() / "derived" / f"{jsonio.hash_of(msgspec.to_builtins(derived))}.json"
+    )
 
 
 def shipped() -> tuple[Origin, ...]:

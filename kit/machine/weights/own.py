@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
-from kit.core.model import WeightFile
+from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
 from kit.machine.weights import gguf, hub
 from kit.machine.weights.files import is_file, known_hash
@@ -85,6 +85,13 @@ class OwnModel(NamedTuple):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+    @property
+    def spec(self) -> WeightsSpec:
+        """`weights` as a record."""
+        return WeightsSpec(
+            repo=self.name, revision=self.revision, licence=self.licence, files=self.files
+        )
 
     @property
     def weights(self) -> dict[str, Any]:

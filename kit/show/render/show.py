@@ -86,6 +86,7 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
 
 def _result_parts(results: Results, width: int) -> list[RenderableType]:
     return [
+        *_unequal(results),
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
         *_section(*_phases(results, width)),
@@ -93,6 +94,13 @@ def _result_parts(results: Results, width: int) -> list[RenderableType]:
         *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),
     ]
+
+
+def _unequal(results: Results) -> list[RenderableType]:
+    """What is to be known before any number: that the run is no equal work."""
+    if not words.unequal(results):
+        return []
+    return [Text(), with_badge("warn", plain(words.unequal(results)), "not equal work")]
 
 
 def _section(heading: str, body: RenderableType | None) -> list[RenderableType]:

@@ -13,7 +13,7 @@ from kit.judge.contrast import Contrast, differences
 from kit.show.mean import SHORT_LEGEND
 from kit.show.mean import short as stated
 from kit.show.render.console import Badge, grid, listing, plain, put, stdout
-from kit.show.render.verdicts import MEANINGS, difference_value
+from kit.show.render.verdicts import MEANINGS, difference_value, work_lines
 from kit.show.sidebyside import Cell, Column, columns, lines
 
 
@@ -21,7 +21,7 @@ def sidebyside(contrast: Contrast) -> None:
     """Print several runs against the first of them."""
     every = columns(contrast)
     legend = f"{SHORT_LEGEND}; × is the ratio to {every[0].name}, with its 90% interval"
-    parts = (*_differing(contrast, every), Text())
+    parts = (*_work(contrast), Text(), *_differing(contrast, every), Text())
     put(stdout(), _metrics(contrast, every), plain(legend, "quiet"), Text(), Group(*parts))
 
 
@@ -48,6 +48,15 @@ def _words(cell: Cell) -> Iterator[Text]:
     interval = " [{:.3f}, {:.3f}]".format(*cell.axis.ci90) if cell.axis.ci90 else ""
     yield plain(f"×{cell.axis.ratio:.3f}{interval}")
     yield plain(verdict, "quiet")
+
+
+def _work(contrast: Contrast) -> list[RenderableType]:
+    """Whether each run did the work of the first."""
+    return [
+        line
+        for letter, judged in contrast.judged.items()
+        for line in work_lines(judged.work, letter)
+    ]
 
 
 def _differing(contrast: Contrast, every: tuple[Column, ...]) -> list[RenderableType]:

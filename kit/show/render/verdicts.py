@@ -14,7 +14,7 @@ from kit.show.mean import HEADING, LEGEND, mean
 from kit.show.render.console import Badge, grid, plain, put, stdout, with_badge
 
 if TYPE_CHECKING:
-    from kit.judge.compare import Axis, Comparison, Meaning
+    from kit.judge.compare import Axis, Comparison, Meaning, Work
 
 # A verdict's badge, for both faces.
 STATES = {
@@ -66,6 +66,7 @@ def comparison_view(comparison: Comparison) -> Group:
     return Group(
         _headline(comparison.primary),
         *_by_design(comparison),
+        *work_lines(comparison.work),
         Text(),
         _axes([axis for axis in comparison.axes if axis != comparison.primary]),
         *_means(comparison),
@@ -82,17 +83,47 @@ def _headline(axis: Axis) -> Table:
     return with_badge(STATES[axis.verdict], text, axis.verdict)
 
 
+_SHORT = 60  # characters of two values that fit beside their name
+
+
 def _by_design(comparison: Comparison) -> list[RenderableType]:
     """``by design  arrivals.concurrency: 1 → 8``, or that a field does not differ."""
     from kit.judge.compare.design import covers
 
-    lines = [f"{path}: {there} → {here}" for path, there, here in comparison.by_design]
+    lines = [
+        f"{path}: {there} → {here}"
+        for path, there, here in comparison.by_design
+        if len(there) + len(here) <= _SHORT  # the table of differences has them all
+    ]
     paths = [path for path, *_ in comparison.by_design]
     whole = comparison.image == "DIFFERENT", comparison.likeness in ("elsewhere", "other_model")
     paths += [word for word, differs in zip(("image", "machine"), whole, strict=True) if differs]
     same = [one for one in comparison.by if not any(covers([one], path) for path in paths)]
     lines += [f"{field}: the two runs do not differ in it" for field in same]
     return [with_badge("mark", plain(line), "by design") for line in lines]
+
+
+# How equal the work of two runs is, as badge and words, for both faces.
+WORK = {
+    "same": ("ok", "equal work"),
+    "unknown": ("skip", "work not shown"),
+    "other": ("fail", "not equal work"),
+}
+
+
+def work_lines(work: Work | None, name: str = "") -> list[RenderableType]:
+    """Whether two runs did the same work: its points, those that are not the same first.
+
+    Args:
+        name: the run's name, where several are compared with one.
+    """
+    if work is None:
+        return []
+    badge, words = WORK[work.same]
+    rank = ("other", "unknown", "same")
+    points = sorted(work.points, key=lambda point: rank.index(point.same))
+    told = "; ".join(f"{point.what}: {point.evidence}" for point in points)
+    return [with_badge(badge, plain(f"{name}: {told}" if name else told), words)]
 
 
 def _axes(axes: Sequence[Axis]) -> Table:

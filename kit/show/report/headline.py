@@ -10,6 +10,13 @@ from kit.energy.results.document import Metric, Outputs, Results
 from kit.judge.compare import GOOD, Axis, Comparison
 from kit.show.mean import LEGEND, interval, mean, pieces
 from kit.show.report.parts import join, section, slug, table, tag, text
+from kit.show.report.words import unequal
+
+
+def work(results: Results) -> Markup:
+    """That the run is no equal work, before any number; empty if it is."""
+    why = unequal(results)
+    return tag("p", f"Not equal work: {why}", class_="lead") if why else Markup()
 
 
 def tiles(results: Results) -> Markup:

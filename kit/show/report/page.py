@@ -62,6 +62,7 @@ def _summary(name: str, records: RunRecords, results: Results, judged: Compariso
         [
             _header(name, records),
             tag("p", judged.primary.line(), class_="lead") if judged else "",
+            headline.work(results),
             headline.tiles(results),
             figure(chart.inline(drawn), drawn.caption)
             if drawn

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from kit.core.units import event_reasons
 from kit.energy import names
 from kit.energy.names import COMPARATORS, SCOPES
-from kit.energy.reasons import sentence
+from kit.energy.reasons import notices, sentence
 from kit.energy.results.document import (
     CrossCheck,
     Fitted,
@@ -42,6 +42,16 @@ PLACES: dict[Place, str] = {
     "before": names.phase("loaded_idle", "before"),
     "within": names.phase("measured"),
 }
+
+
+# Notices that say of a run that its requests were not the work that its spec asks for.
+_UNEQUAL = ("NOT_EQUAL_WORK", "TOKEN_MISMATCH", "CACHED_TOKENS")
+
+
+def unequal(results: Results) -> str:
+    """Why a run's work is not the work asked for; empty if it is."""
+    told = notices(results.notices, len(results.launches))
+    return "; ".join(dict.fromkeys(n.message for n in told if n.code in _UNEQUAL))
 
 
 # --- what stands in the measured block --------------------------------------------------------

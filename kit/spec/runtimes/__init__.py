@@ -17,7 +17,11 @@ OWN = (
     "llama-cpp-python",
     "transformers",
     "vllm",
+    "sglang",
+    "mlx-lm",
+    "exllamav3",
     "mistralrs",
+    "openvino-genai",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")

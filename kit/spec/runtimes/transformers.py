@@ -1,12 +1,13 @@
-"""Hugging Face Transformers on PyTorch, behind kit's own small server (`images/transformers`).
+"""Hugging Face Transformers on PyTorch, behind kit's thin server (`images/server`).
 
-The plain way to run a model, without a serving engine: one request after another, one token after
-another, a batch of one. Its weights are a folder's worth of files (config.json, safetensors,
-tokenizer) or one GGUF file, which is dequantised when it is loaded.
+The plain way to run a model, without a serving engine: one token after another, one request after
+another or a static batch of them. Its weights are a folder's worth of files (config.json,
+safetensors, tokenizer) or one GGUF file, which is dequantised when it is loaded; either can be
+quantised again by torchao.
 
-kit locks no image for it: PyTorch's CUDA libraries take several gigabytes, and the driver decides
-which build of PyTorch fits. A spec names your own image by digest, made from the files of
-`images/transformers`; its entry point is ``serve.py``.
+kit's own image runs on the CPU. For a GPU a spec names your own image by digest, made from the
+files of `images/transformers` and the build of PyTorch that fits the driver; its entry point is
+``serve.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
     WEIGHTS,
+    PromptIds,
     Runtime,
     api_option,
     context_option,
@@ -35,9 +37,9 @@ _NEEDED = "config.json"
 
 class Transformers(Runtime):
     name = "transformers"
-    title = "Hugging Face Transformers on PyTorch (safetensors or GGUF; one request at a time)"
-    recipe = None
-    gpu = True
+    title = "Hugging Face Transformers on PyTorch (safetensors or GGUF; static batches)"
+    recipe = "transformers"
+    gpu = False
     port = 8080
     ready_path = "/health"
     effective_paths = ("/props", "/v1/models")
@@ -46,6 +48,7 @@ class Transformers(Runtime):
     recount = None
     real = True
     loads = ("safetensors", "gguf")
+    prompt_ids = PromptIds("/tokenize")
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),
@@ -68,6 +71,22 @@ class Transformers(Runtime):
             "Attention: PyTorch's scaled_dot_product_attention, or plain matrix products.",
             enum=["sdpa", "eager"],
         ),
+        batch=option(
+            ["integer", "null"],
+            None,
+            "Requests that run together, padded and in lockstep, until the last of them has ended; "
+            "a batch that does not fill begins a quarter of a second after its first request. "
+            "null is one request after another.",
+            minimum=1,
+            maximum=1024,
+        ),
+        quantisation=option(
+            ["string", "null"],
+            None,
+            "Weights of the linear layers rounded when they are loaded, by torchao: int8 with a "
+            "scale for each row, int4 for each group of 32. null keeps the dtype.",
+            enum=["int8", "int4", None],
+        ),
     )
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
@@ -79,6 +98,8 @@ class Transformers(Runtime):
                 "device": _device(spec),
                 "dtype": options["dtype"],
                 "attn": options["attention"],
+                "batch": options["batch"],
+                "quantise": options["quantisation"],
                 "max-context": options["context"],
                 "host": listen,
                 "port": self.port,
@@ -142,11 +163,21 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
 
 def _device_problems(spec: RunSpec) -> list[Problem]:
     device, gpus = spec.runtime.options["device"], spec.devices.gpus
+    int4 = spec.runtime.options["quantisation"] == "int4"
+    if int4 and _device(spec) == "cuda" and spec.runtime.options["dtype"] in ("float16", "float32"):
+        return [
+            Problem(
+                "$.runtime.options.dtype",
+                "int4 on a GPU is computed in bfloat16 alone",
+                "choose bfloat16, or another quantisation",
+            )
+        ]
     if device == "cuda" and not gpus:
         message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
     elif device == "cpu" and gpus:
         message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
     elif gpus > 1:
+        # Transformers shards a model over the processes that torchrun starts, one for each GPU.
         message, remedy = f"transformers runs on one GPU; the spec asks for {gpus}", "1"
     else:
         return []
@@ -154,13 +185,15 @@ def _device_problems(spec: RunSpec) -> list[Problem]:
 
 
 def _queue_problems(spec: RunSpec) -> list[Problem]:
-    if spec.arrivals.concurrency == 1:
+    batch, wanted = spec.runtime.options["batch"] or 1, spec.arrivals.concurrency
+    if wanted <= batch:
         return []
     return [
         Problem(
             "$.arrivals.concurrency",
-            "transformers serves one request at a time",
-            "set concurrency to 1, or use a runtime that batches",
+            f"{wanted} requests at once, and transformers runs {batch} together: the others would "
+            "wait for the end of a batch",
+            f"set the option batch to {wanted}, or concurrency to {batch} or less",
         )
     ]
 

@@ -80,6 +80,8 @@ def resolved(document: Any, where: Where, rules: Any) -> dict[str, Any]:
     reference = str(result.pop("$ref", ""))
     if reference:
         result = {**schema()["$defs"].get(reference.rpartition("/")[2], {}), **result}
+    if "$ref" in result.get("items", {}):
+        result["items"] = resolved(document, (*where, 0), result["items"])
     if len(where) == 2 and where[0] in _REGISTRIES and where[1] == "options":
         name = value_at(document, (where[0], "name"))
         result["properties"] = options_of(str(where[0]), name).get("properties", {})

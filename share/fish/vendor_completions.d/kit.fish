@@ -6,7 +6,7 @@ function __fish_kit_using_command
     set -l cmd (commandline -opc)
     set -l subcommands
     set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
-    set -l all_commands 'add attach build calibrate check compare context doctor energibridge export images import init lock ls monitor note pdu plan probe recompute recover replay report rm run schema show tag tui verify weights'
+    set -l all_commands 'add attach build calibrate check compare context derive doctor energibridge export images import init lock ls monitor note pdu plan probe recompute recover replay report rm run schema show tag tui verify weights'
     set -l skip_next 0
     # Extract command words (only real subcommand names) from command line
     set -e cmd[1]
@@ -427,6 +427,7 @@ complete -c kit -n '__fish_kit_using_command verify; and test (__fish_kit_positi
 # Subcommands for: weights
 complete -c kit -n '__fish_kit_using_command weights' -a 'ls' -d 'List the weights a spec needs or the store holds.'
 complete -c kit -n '__fish_kit_using_command weights' -a 'add' -d 'Fetch a spec'\''s weights and check them; or register a model of your own.'
+complete -c kit -n '__fish_kit_using_command weights' -a 'derive' -d 'Make model files of another form, as a spec can pin them.'
 complete -c kit -n '__fish_kit_using_command weights' -a 'verify' -d 'Hash the weights in the store again.'
 # Options for: weights
 complete -c kit -n '__fish_kit_using_command weights' -l help -d 'Display this message and exit.'
@@ -441,6 +442,14 @@ complete -c kit -n '__fish_kit_using_command weights add' -l spec -r -d 'a run s
 complete -c kit -n '__fish_kit_using_command weights add' -l again -d 'also fetch files that are here, to check that their source gives the same bytes.'
 complete -c kit -n '__fish_kit_using_command weights add' -l yes -d 'Do not ask.'
 complete -c kit -n '__fish_kit_using_command weights add' -s y -d 'Do not ask.'
+
+# Options for: weights derive
+complete -c kit -n '__fish_kit_using_command weights derive' -l help -d 'Display this message and exit.'
+complete -c kit -n '__fish_kit_using_command weights derive' -s h -d 'Display this message and exit.'
+complete -c kit -n '__fish_kit_using_command weights derive' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command weights derive' -l model -r -d 'a .gguf file, a model'\''s folder, or a spec whose weights are to be converted.'
+complete -c kit -n '__fish_kit_using_command weights derive' -l folder -r -F -d 'where the new files go; it must not exist.'
+complete -c kit -n '__fish_kit_using_command weights derive' -l to -r -d 'safetensors, in bfloat16 with the tokenizer.'
 
 # Options for: weights ls
 complete -c kit -n '__fish_kit_using_command weights ls' -l help -d 'Display this message and exit.'

@@ -1,0 +1,182 @@
+"""Whether two runs were given the same work, and did it: prompts by token id, answers, model. Pure.
+
+A ratio of energies means something only if the work is the same. What two runtimes make of one
+prompt is shown by their token ids: with another template or tokenizer they are others, even where
+there are as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from kit.core.model import PromptTokens, Record, Request, WeightsSpec
+from kit.record.records import RunRecords
+
+Same = Literal["same", "other", "unknown"]
+
+
+class Point(Record, frozen=True, kw_only=True):
+    """One thing that makes work the same: ``what`` it is, how it is here, and the evidence."""
+
+    what: str
+    same: Same
+    evidence: str
+
+
+class Work(Record, frozen=True, kw_only=True):
+    """How the work of two runs compares, point by point.
+
+    ``ids_differ`` says, with its evidence, that the same prompts became other token ids; it is
+    empty where they did not, and where other prompts were asked for.
+    """
+
+    points: tuple[Point, ...]
+    ids_differ: str = ""
+
+    @property
+    def same(self) -> Same:
+        """``other`` if a point is, else ``unknown`` if a point is, else ``same``."""
+        found = {point.same for point in self.points}
+        return "other" if "other" in found else "unknown" if "unknown" in found else "same"
+
+
+PROMPTS, ANSWERS, MODEL, CACHES = "prompts", "answers", "model", "caches"
+
+
+def compare(a: RunRecords, b: RunRecords) -> Work:
+    """How the work of ``b`` compares with that of ``a``."""
+    points: dict[str, Callable[[RunRecords, RunRecords], tuple[Same, str]]] = {
+        PROMPTS: _prompts,
+        ANSWERS: _answers,
+        MODEL: _model,
+        CACHES: _caches,
+    }
+    made = ((what, *judged(a, b)) for what, judged in points.items())
+    found = tuple(Point(what=w, same=s, evidence=e) for w, s, e in made)
+    prompts = found[0]
+    differ = prompts.same == "other" and _asked(a) == _asked(b)
+    return Work(points=found, ids_differ=prompts.evidence if differ else "")
+
+
+def _asked(records: RunRecords) -> list[Any]:
+    """The measured prompts as they were asked: a chat's messages, or a text."""
+    bodies = (r.body for r in records.schedule if r.stage == "measured")
+    return [body.get("messages", body.get("prompt")) for body in bodies]
+
+
+def _prompts(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """The same token ids, in the order in which they are asked."""
+    ours, theirs = _told(a), _told(b)
+    asked = len(_asked(a))
+    if _asked(a) != _asked(b):
+        return "other", f"other prompts were asked for: {asked} and {len(_asked(b))} of them"
+    for number, (x, y) in enumerate(zip(ours, theirs, strict=False)):
+        if x.ids_sha256 != y.ids_sha256:
+            return "other", f"prompt {number} has other token ids: {_parting(x, y)}"
+    if min(len(ours), len(theirs)) < asked:
+        return _by_count(a, b)
+    counts = sorted({line.count for line in ours})
+    span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return "same", f"{asked} prompts, each the same token ids ({span} of them)"
+
+
+def _told(records: RunRecords) -> Sequence[PromptTokens]:
+    """The prompts' ids as the server told them, in the order of the schedule."""
+    told = {line.index: line for lines in records.prompts.values() for line in lines}
+    order = [r.index for r in records.schedule if r.stage == "measured" and r.index in told]
+    return [told[index] for index in order]
+
+
+def _parting(a: PromptTokens, b: PromptTokens) -> str:
+    counts = f"{a.count} against {b.count}"
+    if a.ids is None or b.ids is None:
+        return counts
+    pairs = enumerate(zip(a.ids, b.ids, strict=False))
+    at = next((i for i, (x, y) in pairs if x != y), min(a.count, b.count))
+    return f"{counts}, they part at the {_nth(at + 1)}"
+
+
+def _nth(number: int) -> str:
+    ending = (
+        "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    )
+    return f"{number}{ending}"
+
+
+def _by_count(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """Where a server does not tell ids: whether it counted as many tokens for each prompt."""
+    silent = " and ".join(
+        dict.fromkeys(x.spec.runtime.name for x in (a, b) if not any(x.prompts.values()))
+    )
+    untold = f"{silent or 'a server'} does not tell token ids"
+    ours, theirs = ([r.prompt_tokens for r in _measured(x)] for x in (a, b))
+    if None in ours or None in theirs or not ours:
+        return "unknown", f"{untold}, nor how many there are"
+    if sorted(map(str, ours)) != sorted(map(str, theirs)):
+        return "other", f"{untold}; it counts {_sum(theirs)} of them, and there are {_sum(ours)}"
+    return "unknown", f"{untold}; there are as many"
+
+
+def _sum(counts: Sequence[int | None]) -> int:
+    return sum(count or 0 for count in counts)
+
+
+def _answers(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """As many tokens in each answer."""
+    ours, theirs = (sorted(r.output_tokens or -1 for r in _measured(x)) for x in (a, b))
+    if not ours or not theirs or -1 in (*ours, *theirs):
+        return "unknown", "not every answer has a count of tokens"
+    shortest, longest = min(ours + theirs), max(ours + theirs)
+    per_launch = [set(counts) for counts in (ours, theirs)]
+    if shortest == longest:
+        return "same", f"{shortest} tokens in each answer"
+    if ours == theirs and per_launch[0] == per_launch[1]:
+        return "same", f"{shortest} to {longest} tokens, as many in each answer"
+    means = [sum(counts) / len(counts) for counts in (ours, theirs)]
+    return "other", f"answers of {means[0]:.4g} tokens against {means[1]:.4g} in the mean"
+
+
+def _measured(records: RunRecords) -> list[Request]:
+    """The measured requests of the first launch that were answered well."""
+    of = records.requests.get(min(records.requests, default=0), ())
+    return [r for r in of if r.stage == "measured" and r.status == "ok"]
+
+
+def _model(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """The same files, or files that were made from the same ones."""
+    ours, theirs = a.spec.weights, b.spec.weights
+    if ours is None or theirs is None:
+        return ("same", "none") if ours is theirs else ("other", "one has none")
+    if _files(ours) == _files(theirs):
+        return "same", f"the same {len(ours.files)} file(s)"
+    if _roots(ours) == _roots(theirs):
+        forms = " and ".join(_form(weights) for weights in (ours, theirs))
+        return "same", f"{forms}, made from the same file: numbers are rounded otherwise"
+    return "other", "other files, and neither is made from the other's"
+
+
+def _files(weights: WeightsSpec) -> frozenset[str]:
+    return frozenset(file.sha256 for file in weights.files)
+
+
+def _roots(weights: WeightsSpec) -> frozenset[str]:
+    """What the files were made from; themselves, if they are as published."""
+    made_from = weights.derived.files if weights.derived else weights.files
+    return frozenset(file.sha256 for file in made_from)
+
+
+def _form(weights: WeightsSpec) -> str:
+    return weights.derived.form if weights.derived else weights.files[0].path.rpartition(".")[2]
+
+
+def _caches(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """No prompt was answered from a cache."""
+    counts = [[r.cached_tokens for r in _measured(x)] for x in (a, b)]
+    hits = [sum(count or 0 for count in of) for of in counts]
+    if any(hits):
+        return "other", f"{hits[0]} and {hits[1]} prompt tokens came from a cache"
+    silent = [x.spec.runtime.name for x, of in zip((a, b), counts, strict=True) if None in of]
+    if silent or not all(counts):
+        return "unknown", f"{' and '.join(dict.fromkeys(silent)) or 'a server'} does not tell"
+    return "same", "no prompt token came from a cache"

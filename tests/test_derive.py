@@ -1,0 +1,96 @@
+"""Model files made from others: refused where kit cannot vouch for them, and the same each time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kit.core import jsonio
+from kit.core.errors import WeightsUnavailable
+from kit.core.model import Derivation, WeightFile, WeightsSpec
+from kit.machine import images, weights
+from kit.machine.weights import derive
+from kit.spec import spec as specs
+from tests.runtimes.specs import SMOLLM2
+
+ROOT = Path(__file__).parents[1]
+FILE = WeightFile(
+    path="model.safetensors", source="file:model.safetensors", sha256="a" * 64, size=1
+)
+
+
+def test_a_derivation_names_the_locked_image_of_this_kit() -> None:
+    found = derive.derivation("safetensors", (SMOLLM2,))
+    assert found.digest == images.recipe("convert").image_id
+    with pytest.raises(WeightsUnavailable, match="derives no 'onyx'"):
+        derive.derivation("onyx", (SMOLLM2,))
+
+
+@pytest.mark.parametrize("change", [{"digest": "sha256:" + "0" * 64}, {"recipe": "loopback"}])
+def test_a_strangers_image_makes_no_files(change: dict[str, str], tmp_path: Path) -> None:
+    """The sources are here, so that only the image is in the way."""
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    sha256 = weights.file_sha256(tmp_path / "a.gguf")
+    source = WeightFile(path="a.gguf", source="file:a.gguf", sha256=sha256, size=4)
+    good = derive.derivation("safetensors", (source,))
+    wanted = WeightsSpec(
+        repo="r", revision="1", files=(FILE,), derived=msgspec.structs.replace(good, **change)
+    )
+    with pytest.raises(WeightsUnavailable, match="derived by another image"):
+        derive.ensure_derived(wanted, (tmp_path,))
+
+
+def test_what_is_here_is_not_made_again(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    sha256 = weights.file_sha256(tmp_path / "model.safetensors")
+    here = msgspec.structs.replace(FILE, sha256=sha256)
+    nobodys = Derivation(form="x", recipe="none", digest="sha256:" + "0" * 64, files=(SMOLLM2,))
+    wanted = WeightsSpec(repo="r", revision="1", files=(here,), derived=nobodys)
+    derive.ensure_derived(wanted, (tmp_path,))
+
+
+def test_the_shipped_specs_name_the_image_and_the_source_that_kit_has() -> None:
+    derived = [
+        made
+        for path in sorted((ROOT / "specs/runtimes").glob("*.json"))
+        if (spec := specs.load(path)).weights and (made := spec.weights.derived)
+    ]
+    assert derived
+    assert {d.digest for d in derived} == {images.recipe("convert").image_id}
+    assert {f.sha256 for d in derived for f in d.files} == {SMOLLM2.sha256}
+
+
+def test_a_spec_without_a_derivation_has_the_hash_that_it_had() -> None:
+    spec = specs.load(ROOT / "specs/quickstart.json")
+    assert "derived" not in json.loads(jsonio.canonical(specs.document(spec)))["weights"]
+
+
+@pytest.mark.docker
+@pytest.mark.runtimes
+@pytest.mark.timeout(1800)
+def test_the_same_files_come_out_as_in_the_shipped_specs(tmp_path: Path) -> None:
+    shipped = specs.load(ROOT / "specs/runtimes/vllm.json").weights
+    assert shipped and shipped.derived
+    with derive.made(shipped.derived, ()) as out:
+        made = {path.name: weights.file_sha256(path) for path in out.iterdir()}
+        about = json.loads((out / "tokenizer_config.json").read_text())
+    assert made == {file.path: file.sha256 for file in shipped.files}
+    assert (about["bos_token"], about["eos_token"]) == ("<|im_start|>", "<|im_end|>")
+
+
+@pytest.mark.docker
+@pytest.mark.runtimes
+@pytest.mark.timeout(600)
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_bytes(b"GGUF" + bytes(2000))
+    sha256 = weights.file_sha256(tmp_path / "a.gguf")
+    source = WeightFile(path="a.gguf", source="file:a.gguf", sha256=sha256, size=2004)
+    with (
+        pytest.raises(WeightsUnavailable, match="could not be converted: ") as caught,
+        derive.made(derive.derivation("safetensors", (source,)), (tmp_path,)),
+    ):
+        pass
+    assert "\n" not in caught.value.message
