@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from adapter import Row, TextEngine
@@ -58,10 +62,24 @@ def load(args: argparse.Namespace) -> Engine:
         "KV_CACHE_PRECISION": args.kv_cache,
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": args.quantise_activations,
     }
-    pipeline = openvino_genai.LLMPipeline(args.model, "CPU", **settings)
+    with writable(Path(args.model)) as copy:
+        pipeline = openvino_genai.LLMPipeline(copy, "CPU", **settings)
     found = Engine(pipeline, settings, context)
     found.warm_up()
     return found
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[str]:
+    """A copy of a GGUF file in memory while it is read: OpenVINO opens it for writing, too, and
+    weights are read-only."""
+    memory = os.memfd_create("model")
+    with path.open("rb") as source, os.fdopen(memory, "wb") as copy, TemporaryDirectory() as folder:
+        shutil.copyfileobj(source, copy, 1 << 20)
+        copy.flush()
+        link = Path(folder) / "model.gguf"
+        link.symlink_to(f"/proc/self/fd/{memory}")
+        yield str(link)
 
 
 class Engine(TextEngine):

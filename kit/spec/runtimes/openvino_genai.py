@@ -3,7 +3,8 @@
 One GGUF file, which OpenVINO reads itself, with its tokenizer and its chat template: both give
 llama.cpp's ids for every prompt tried (digits, UTF-8, spaces, code, special tokens in a text). The
 weights stay quantised. Left alone, OpenVINO computes in bfloat16 where the CPU has it, with keys
-and values in 8 bits; here both are said.
+and values in 8 bits; here both are said. It opens the file for writing, too, so that it is given a
+copy in memory while it loads: the container needs memory for the file and the model.
 """
 
 from __future__ import annotations
