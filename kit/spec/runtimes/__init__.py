@@ -22,6 +22,8 @@ OWN = (
     "exllamav3",
     "mistralrs",
     "openvino-genai",
+    "onnxruntime-genai",
+    "ctranslate2",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
