@@ -67,8 +67,8 @@ test: install engine tools images ## every test that needs no GPU, real containe
 test-heavy: install engine tools images ## sweeps over many inputs, faults of whole runs, kit installed elsewhere
 	$(PYTEST) -m "heavy and not runtimes and not debians" $(SHARED)
 
-test-runtimes: install engine images ## the slower runtimes too (compiles for minutes)
-	$(PYTEST) -m runtimes
+test-runtimes: install engine images ## every runtime with a real model, from run to replay; RUNTIME=vllm takes one, RESUME=1 goes on
+	KIT_TESTS_RESUME=$(RESUME) $(PYTEST) -m runtimes $(if $(RUNTIME),tests/runtimes -k "$(RUNTIME)")
 
 test-images: install tools ## images come out alike on Debian 12 and 13 (minutes)
 	$(PYTEST) -m debians

@@ -194,10 +194,36 @@ def images_context(recipe: str, folder: Annotated[Path, Written]) -> None:
     sys.stdout.write(f"{folder}\n")
 
 
-def images_verify(*, json: Json = False) -> int:
-    """Check recipes against their locks, and the engine's images against the recipes."""
+def images_verify(
+    recipe: str | None = None, image: str | None = None, *, json: Json = False
+) -> int:
+    """Check recipes against their locks, and the engine's images against the recipes.
+
+    Of one recipe's image the first layer and file are named that differ.
+
+    Args:
+        recipe: a recipe's name; all of them if it is left out.
+        image: an image of the engine, by name or id, that another builder made of the recipe.
+    """
+    if recipe is not None:
+        return _difference(recipe, image, json)
     with containers.connect() as engine:
         return _show(images.check(engine.image), json, EXIT_VERIFY, "Images")
+
+
+def _difference(name: str, image: str | None, json: bool) -> int:
+    recipe = images.recipe(name)
+    reference = image or recipe.reference
+    with progress.Tasks() as tasks:
+        found = images.first_difference(recipe, reference, tasks.say, tasks.progress)
+    if json:
+        print_json({"image": reference, "difference": found._asdict() if found else None})
+    elif found:
+        what = f"layer {found.layer} ({found.name}): {found.what}"
+        sys.stdout.write(f"{reference} is not what {name} makes; {what}\n")
+    else:
+        sys.stdout.write(f"{reference} is what {name} makes, layer by layer\n")
+    return EXIT_VERIFY if found else 0
 
 
 # --- weights --------------------------------------------------------------------------------

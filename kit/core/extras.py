@@ -16,8 +16,10 @@ DISTRIBUTION = "kit-energy"
 _BRINGS = {
     "run": (
         "cryptography",
+        "cyclonedx",
         "docker",
         "installer",
+        "packageurl",
         "prometheus_client",
         "pynvml",
         "pysnmp",

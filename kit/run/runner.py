@@ -26,7 +26,8 @@ from kit.core import arrays, extras, jsonio
 from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
-from kit.machine import containers, host, queue
+from kit.machine import containers, host, images, queue
+from kit.machine.images import sbom
 from kit.record import records
 from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
@@ -133,6 +134,8 @@ def register(
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(requests))
     for name, data in facts.recipe.items():
         flight.write_bytes(f"inputs/image/{name}", data)
+    if facts.recipe:
+        flight.write_bytes(sbom.FILE, sbom.document(images.checked(facts.recipe)))
     for sha256, data in facts.calibrations.items():
         flight.write_bytes(f"inputs/calibration/{sha256}.json", data)
     flight.write("env/start.json", host.fingerprint(facts.engine))

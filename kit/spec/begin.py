@@ -26,7 +26,7 @@ _LONGEST_NAME = 56  # leaves room for a level's suffix
 _MIB, _STEP_MIB, _MOST_MIB = 1 << 20, 256, 8_388_608
 _SLOW_DISK, _SLOW_MEMORY = 1e8, 2e9  # bytes/s: a slow machine is given up late
 _LONGEST_S, _LONGEST_RUN_S = 86_400, 604_800
-_PLAIN = "transformers"  # one request at a time but for batches; on a GPU in an image of one's own
+_PLAIN = "transformers"  # one request at a time but for batches
 NO_IMAGE = "example/transformers@sha256:" + "0" * 64
 
 
@@ -46,7 +46,7 @@ def spec_for(model: OwnModel, here: Room) -> dict[str, Any]:
     """
     runtime = runtime_for(model)
     plain = runtime.name == _PLAIN
-    gpus = 1 if here.gpus and (runtime.gpu or plain) else 0
+    gpus = 1 if here.gpus and (runtime.gpu or runtime.gpu_recipe) else 0
     context = _context(model)
     document: dict[str, Any] = jsonio.read(resources.specs_dir() / f"{TEMPLATE}.json")
     document |= {
@@ -90,15 +90,14 @@ def _context(model: OwnModel) -> int:
 
 
 def _image(runtime: Runtime, gpus: int) -> dict[str, str]:
-    """kit's own image, if there is one that can use the GPUs asked for."""
-    if runtime.recipe is None or (gpus and not runtime.gpu):
+    """kit's own image for a runtime, the one with GPU code if GPUs are asked for."""
+    recipe = runtime.gpu_recipe if gpus and runtime.gpu_recipe else runtime.recipe
+    if recipe is None:
         return {"reference": NO_IMAGE}
-    digest = images.recipe(runtime.recipe).image_id
+    digest = images.recipe(recipe).image_id
     if not digest:
-        raise UsageError(
-            f"the image {runtime.recipe} is not locked", f"`kit images lock {runtime.recipe}`"
-        )
-    return {"recipe": runtime.recipe, "digest": digest}
+        raise UsageError(f"the image {recipe} is not locked", f"`kit images lock {recipe}`")
+    return {"recipe": recipe, "digest": digest}
 
 
 def _limits(model: OwnModel, context: int, slots: int, launches: int) -> dict[str, int]:

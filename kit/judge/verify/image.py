@@ -58,6 +58,7 @@ def _recipe(plan: Plan, source: ArchiveSource, manifest: Manifest) -> Check:
             "RECIPE_DIFFERS", "SKIP", "no recipe is sealed: the image has none, or is older"
         )
     problems = [*_of_plan(plan, hashes), *_of_lock(plan, source, hashes), *_of_rules(source)]
+    problems += _of_parts(source)
     if problems or plan.image_recipe_sha256:
         return judged(
             "RECIPE_DIFFERS", problems, "the sealed recipe is the one that the plan names"
@@ -106,6 +107,25 @@ def _of_rules(source: ArchiveSource) -> Iterator[str]:
         yield refused.message
     except ImageUnavailable:
         return
+
+
+def _of_parts(source: ArchiveSource) -> Iterator[str]:
+    """The bill of materials, where there is one, against the lock."""
+    from kit.machine import images
+    from kit.machine.images import sbom
+
+    if sbom.FILE not in source.names():
+        return
+    try:
+        recipe = images.sealed(source)
+        listed = sbom.listed(jsonio.parse(source.read(sbom.FILE), sbom.FILE))
+    except (ArchiveRefused, ImageUnavailable):
+        return  # said above
+    except (jsonio.JsonRefused, LookupError, TypeError, AttributeError):
+        yield f"{sbom.FILE} is no bill of materials"
+        return
+    if listed != sbom.parts(recipe):
+        yield f"{sbom.FILE} lists other parts than the recipe's lock"
 
 
 def _files_of_lock(locked: Any, hashes: dict[str, str]) -> Iterator[str]:

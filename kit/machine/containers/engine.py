@@ -143,6 +143,22 @@ class Engine:
             raise LaunchFailed("the archive holds no image", "build it again: `kit images build`")
         return str(images[0].id)
 
+    def save(self, image_id: str, tar: Path) -> Path:
+        """Write the image as an archive to ``tar``; returns it.
+
+        Raises:
+            LaunchFailed: the engine refused.
+        """
+        url, version = self._endpoint.url, self._client.api.api_version
+        with (
+            engine_errors("save the image"),
+            tar.open("wb") as file,
+            closing(_client(url, version, LOAD_TIMEOUT_S)) as client,
+        ):
+            for piece in client.images.get(image_id).save():
+                file.write(piece)
+        return tar
+
     def tag(self, image_id: str, reference: str) -> None:
         """Give the image ``image_id`` the name ``reference`` (``name:tag``)."""
         name, _, tag = reference.rpartition(":")

@@ -10,6 +10,7 @@ how well it matches.
 """
 
 from kit.machine.images.context import lay
+from kit.machine.images.difference import first as first_difference
 from kit.machine.images.identity import check, resolve
 from kit.machine.images.lockwriter import lock
 from kit.machine.images.make import BuildResult, build, build_recipe
@@ -22,7 +23,7 @@ from kit.machine.images.recipe import (
     recipes,
     sealable_files,
 )
-from kit.machine.images.sealed import parts_bytes, sealed
+from kit.machine.images.sealed import checked, parts_bytes, sealed
 
 __all__ = [
     "BuildResult",
@@ -30,9 +31,11 @@ __all__ = [
     "build",
     "build_recipe",
     "check",
+    "checked",
     "context_files",
     "edited_files",
     "files_digest",
+    "first_difference",
     "lay",
     "lock",
     "parts_bytes",

@@ -107,6 +107,16 @@ def made(recipe: Recipe, say: Say = nothing, progress: Progress = nothing) -> It
         yield Made(path, _identity(recipe, own_id, name, diff_ids), config, drift)
 
 
+@contextmanager
+def layers_of(
+    recipe: Recipe, say: Say = nothing, progress: Progress = nothing
+) -> Iterator[list[Layer]]:
+    """The layers of ``recipe``, made from its locked parts; deleted at the context's end."""
+    _refuse_foreign_machine(recipe)
+    with _workspace(recipe.name) as work:
+        yield _layers(recipe, work, say, progress)[0]
+
+
 def _layers(
     recipe: Recipe, work: Path, say: Say, progress: Progress
 ) -> tuple[list[Layer], tuple[str, ...]]:

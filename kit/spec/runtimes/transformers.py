@@ -5,9 +5,8 @@ another or a static batch of them. Its weights are a folder's worth of files (co
 safetensors, tokenizer) or one GGUF file, which is dequantised when it is loaded; either can be
 quantised again by torchao.
 
-kit's own image runs on the CPU. For a GPU a spec names your own image by digest, made from the
-files of `images/transformers` and the build of PyTorch that fits the driver; its entry point is
-``serve.py``.
+kit has an image for CPUs and one with CUDA. Where the driver is too old for that one, a spec names
+your own by digest, made from the files of `images/transformers`; its entry point is ``serve.py``.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ class Transformers(Runtime):
     name = "transformers"
     title = "Hugging Face Transformers on PyTorch (safetensors or GGUF; static batches)"
     recipe = "transformers"
+    gpu_recipe = "transformers-cuda"
     gpu = False
     port = 8080
     ready_path = "/health"

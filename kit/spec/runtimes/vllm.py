@@ -46,6 +46,7 @@ class Vllm(Runtime):
     name = "vllm"
     title = "vLLM server (safetensors models, continuous batches)"
     recipe = "vllm"
+    gpu_recipe = "vllm-cuda"
     gpu = False
     port = 8000
     ready_path = "/health"

@@ -5,7 +5,7 @@
 function __fish_kit_using_command
     set -l cmd (commandline -opc)
     set -l subcommands
-    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
+    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
     set -l all_commands 'add attach build calibrate check compare context derive doctor energibridge export images import init lock ls monitor note pdu plan probe recompute recover replay report rm run schema show tag tui verify weights'
     set -l skip_next 0
     # Extract command words (only real subcommand names) from command line
@@ -45,7 +45,7 @@ end
 function __fish_kit_positional_index
     set -l cmd (commandline -opc)
     set -l path_len $argv[1]
-    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
+    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
     set -l skip_next 0
     set -l consumed_path 0
     set -l count 0
@@ -204,6 +204,8 @@ complete -c kit -n '__fish_kit_using_command images ls' -l json -d 'Print JSON o
 complete -c kit -n '__fish_kit_using_command images verify' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command images verify' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command images verify' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command images verify' -l recipe -r -d 'a recipe'\''s name; all of them if it is left out.'
+complete -c kit -n '__fish_kit_using_command images verify' -l image -r -d 'an image of the engine, by name or id, that another builder made of the recipe.'
 complete -c kit -n '__fish_kit_using_command images verify' -l json -d 'Print JSON on stdout.'
 
 # Subcommands for: import

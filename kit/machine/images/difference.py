@@ -1,0 +1,169 @@
+"""Where an image of the engine first differs from its recipe: the layer, and in it the file.
+
+The engine's image is saved and read as it streams; the recipe's layer is made again from its locked
+parts. Nothing of the image is unpacked or run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from kit.core import resources
+from kit.core.errors import ImageUnavailable
+from kit.core.text import clean
+from kit.machine import containers
+from kit.machine.images import make
+from kit.machine.images.recipe import Recipe
+from kit.machine.images.wheels import Progress, Say
+
+LAYERS = ("base", "packages", "program")
+_MOST_JSON = 16 << 20
+_PIECE = 1 << 20
+
+
+class Difference(NamedTuple):
+    """The first difference: which layer (1 is the lowest), its name, and in words what differs."""
+
+    layer: int
+    name: str
+    what: str
+
+
+def first(
+    recipe: Recipe, reference: str, say: Say = make.nothing, progress: Progress = make.nothing
+) -> Difference | None:
+    """The first difference of the image ``reference`` from what ``recipe`` makes; None if none.
+
+    Raises:
+        ImageUnavailable: there is no such image, or a locked part cannot be had.
+    """
+    with (
+        containers.connect() as engine,
+        tempfile.TemporaryDirectory(prefix="verifying-", dir=resources.cache_dir()) as work,
+    ):
+        image = engine.image(reference)
+        if image is None:
+            raise ImageUnavailable(
+                f"there is no image {reference} in the engine", "`docker images`"
+            )
+        for number, (ours, theirs) in enumerate(_pairs(recipe.diff_ids, image.diff_ids), 1):
+            if ours != theirs:
+                name = _layer_name(recipe, number)
+                if not ours or not theirs:
+                    lacks = "the image" if ours else "the recipe"
+                    return Difference(number, name, f"{lacks} has no such layer")
+                say(f"layer {number} ({name}) differs; looking for its first file")
+                saved = engine.save(image.image_id, Path(work) / "image.tar")
+                with make.layers_of(recipe, say, progress) as made:
+                    what = _first_file(made[number - 1].path, saved, theirs, Path(work))
+                return Difference(number, name, what)
+    return None
+
+
+def _pairs(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for number in range(max(len(ours), len(theirs))):
+        yield (
+            ours[number] if number < len(ours) else "",
+            (theirs[number] if number < len(theirs) else ""),
+        )
+
+
+def _layer_name(recipe: Recipe, number: int) -> str:
+    """What a layer of the recipe holds; layers without files are left out of an image."""
+    has_packages = bool(recipe.lock.wheels or recipe.lock.compile)
+    names = [LAYERS[0], *([LAYERS[1]] if has_packages else []), LAYERS[2]]
+    return names[number - 1] if number <= len(names) else "unknown"
+
+
+def _first_file(ours: Path, image: Path, diff_id: str, work: Path) -> str:
+    """In words, the first entry by name that is not the same in both layers."""
+    theirs = _extracted(image, diff_id, work / "layer.tar")
+    with tarfile.open(ours) as a, tarfile.open(theirs) as b:
+        left, right = ({_path(m): m for m in tar} for tar in (a, b))
+        for path in sorted(left.keys() | right.keys()):
+            if path not in right:
+                return f"{path} is missing"
+            if path not in left:
+                return f"{clean(path)} is not of the recipe"
+            if reason := _unlike(a, left[path], b, right[path]):
+                return f"{path}: {reason}"
+    return "the same files, written in another order or form"
+
+
+def _path(member: tarfile.TarInfo) -> str:
+    return member.name.strip("/").removeprefix("./")
+
+
+def _unlike(
+    a: tarfile.TarFile, ours: tarfile.TarInfo, b: tarfile.TarFile, theirs: tarfile.TarInfo
+) -> str:
+    """What differs between two entries of one name; empty if nothing does."""
+    kinds = [_kind(member) for member in (ours, theirs)]
+    if kinds[0] != kinds[1]:
+        return f"a {kinds[1]}, and in the recipe a {kinds[0]}"
+    if ours.islnk() or ours.issym():
+        same = ours.linkname == theirs.linkname
+        return "" if same else f"it points to {clean(theirs.linkname)}"
+    for what, x, y in (
+        ("its mode", f"{ours.mode:04o}", f"{theirs.mode:04o}"),
+        ("its owner", f"{ours.uid}:{ours.gid}", f"{theirs.uid}:{theirs.gid}"),
+        ("its time", str(int(ours.mtime)), str(int(theirs.mtime))),
+        ("its size", str(ours.size), str(theirs.size)),
+    ):
+        if x != y:
+            return f"{what} is {y}, and in the recipe {x}"
+    digests = [_digest(tar.extractfile(m)) for tar, m in ((a, ours), (b, theirs))]
+    return "" if digests[0] == digests[1] else "its content is another"
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    kinds = {"folder": member.isdir(), "link": member.issym() or member.islnk()}
+    return next((name for name, is_it in kinds.items() if is_it), "file")
+
+
+def _digest(file: IO[bytes] | None) -> str:
+    return "" if file is None else hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _extracted(image: Path, diff_id: str, target: Path) -> Path:
+    """The layer ``diff_id`` of a saved image, uncompressed.
+
+    Raises:
+        ImageUnavailable: the engine saved the image without it.
+    """
+    with tarfile.open(image) as tar:
+        manifest = json.loads(_read(tar, "manifest.json"))[0]
+        configuration = json.loads(_read(tar, manifest["Config"]))
+        index = configuration["rootfs"]["diff_ids"].index(diff_id)
+        member = tar.extractfile(manifest["Layers"][index])
+        if member is None:
+            raise ImageUnavailable("the engine saved the image without its layer", "save it anew")
+        with member, target.open("wb") as file:
+            source = _plain(member)
+            while piece := source.read(_PIECE):
+                file.write(piece)
+    return target
+
+
+def _plain(member: IO[bytes]) -> IO[bytes]:
+    """A layer's bytes, with gzip's packing taken off: containerd's store keeps it."""
+    import gzip
+
+    magic = member.read(2)
+    member.seek(0)
+    return gzip.GzipFile(fileobj=member) if magic == b"\x1f\x8b" else member  # type: ignore[return-value]
+
+
+def _read(tar: tarfile.TarFile, name: str) -> bytes:
+    with suppress(KeyError):
+        file = tar.extractfile(name)
+        if file is not None:
+            return file.read(_MOST_JSON)
+    raise ImageUnavailable(f"the engine saved the image without {name}", "save it anew")
