@@ -29,7 +29,7 @@ all that it has to say::
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -291,22 +291,28 @@ class Tokenizer:
         return str(self._reader.decode(ids, skip_special_tokens=True))
 
     def render(self, messages: list[dict[str, str]]) -> str | None:
-        if self.chat_template is None:
-            return None
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(message: str) -> None:
-            raise ValueError(message)
-
-        place = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        place.globals["raise_exception"] = refuse
-        place.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
         named = {name: self._special(name) for name in ("bos_token", "eos_token", "unk_token")}
-        template = place.from_string(self.chat_template)
-        return str(template.render(messages=messages, add_generation_prompt=True, **named))
+        return self.chat_template and render_chat(self.chat_template, messages, named)
 
     def _special(self, name: str) -> str:
         said = self._config.get(name)
         return str(said.get("content", "") if isinstance(said, dict) else said or "")
+
+
+def render_chat(
+    template: str, messages: list[dict[str, str]], special: Mapping[str, str | None]
+) -> str:
+    """A chat as Transformers renders ``template``, ready for the answer; ``special`` are texts of
+    special tokens by the names that templates use (``bos_token``)."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise ValueError(message)
+
+    place = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    place.globals["raise_exception"] = refuse
+    place.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    written = place.from_string(template)
+    return str(written.render(messages=messages, add_generation_prompt=True, **special))

@@ -20,6 +20,10 @@ OWN = (
     "sglang",
     "mlx-lm",
     "exllamav3",
+    "mistralrs",
+    "openvino-genai",
+    "onnxruntime-genai",
+    "ctranslate2",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")

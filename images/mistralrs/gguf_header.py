@@ -1,0 +1,1 @@
+../server/gguf_header.py
