@@ -86,7 +86,7 @@ def _image(runtime: Runtime, gpus: int) -> dict[str, str]:
     """kit's own image for a runtime, the one with GPU code if GPUs are asked for."""
     recipe = runtime.gpu_recipe if gpus and runtime.gpu_recipe else runtime.recipe
     digest = images.recipe(recipe).image_id if recipe else ""
-    if not digest:
+    if not recipe or not digest:
         raise UsageError(f"the image {recipe} is not locked", f"`kit images lock {recipe}`")
     return {"recipe": recipe, "digest": digest}
 
