@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from kit.core.model import (
     WorkloadSpec,
 )
 from kit.spec import runtimes
+from kit.spec import spec as specs
+
+SPECS = Path(__file__).parents[2] / "specs/runtimes"
 
 SMOLLM2 = WeightFile(
     path="SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -35,9 +39,14 @@ FOLDER = tuple(
 )
 
 
-def files_for(name: str) -> tuple[WeightFile, ...]:
-    """Model files that a runtime loads."""
-    return (SMOLLM2,) if "gguf" in runtimes.get(name).loads else FOLDER
+def weights_for(name: str) -> WeightsSpec:
+    """Model files that a runtime loads; where they are converted, those of kit's own spec."""
+    loads = runtimes.get(name).loads
+    if not {"gguf", "safetensors"} & set(loads):
+        shipped = specs.load(SPECS / f"{name}.json").weights
+        assert shipped
+        return shipped
+    return WeightsSpec(repo="r", revision="1", files=(SMOLLM2,) if "gguf" in loads else FOLDER)
 
 
 def defaults(name: str) -> dict[str, Any]:
@@ -57,7 +66,7 @@ def own_image(name: str) -> ImageSpec:
 def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
     """A spec that ``name`` can run, but for ``changes``."""
     runtime = runtimes.get(name)
-    weights = WeightsSpec(repo="r", revision="1", files=files_for(name)) if runtime.real else None
+    weights = weights_for(name) if runtime.real else None
     made = RunSpec(
         schema="kit.run-spec/1",
         name="test",

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec
+from kit.core.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec, WeightFile
 from kit.machine import containers, images, weights
+from kit.machine.weights import derive
 from kit.run.launch import Running, launched
 from kit.spec import runtimes
 from tests.plans import launch_plan, plan_of
-from tests.runtimes.specs import SMOLLM2, spec
+from tests.runtimes.specs import spec
 
 pytestmark = [pytest.mark.docker, pytest.mark.real]
-TARGET = f"/weights/{SMOLLM2.path}"
 PROMPTS = [Prompt("sky", "Why is the sky blue?", 12), Prompt("sea", "Why is the sea salty?", 12)]
 
 
@@ -34,7 +34,7 @@ def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
         argv=runtime.argv(wanted, listen),
         env=runtime.env(wanted),
         port=runtime.port,
-        mounts=(Mount(target=TARGET, sha256=SMOLLM2.sha256),),
+        mounts=tuple(Mount(target=target, sha256=f.sha256) for target, f in _files(wanted)),
         network=network,
         egress=egress,
         pids=128,
@@ -42,17 +42,25 @@ def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
     return plan_of(built.identity, launch, model=wanted.weights)
 
 
+def _files(wanted: RunSpec) -> list[tuple[str, WeightFile]]:
+    """The model's files by their paths in the container."""
+    assert wanted.weights
+    return [(f"/weights/{file.path}", file) for file in wanted.weights.files]
+
+
 @contextmanager
 def _launched(
     engine: containers.Engine, wanted: RunSpec, folder: Path, index: int
 ) -> Iterator[Running]:
     """The runtime with the small model, ready for requests."""
+    assert wanted.weights
+    derive.ensure_derived(wanted.weights, ())
     with launched(
         engine,
         plan=_plan(wanted, engine),
         run_id="real-test",
         index=index,
-        mounts={TARGET: weights.ensure(SMOLLM2, ())},
+        mounts={target: weights.ensure(file, ()) for target, file in _files(wanted)},
         log=folder / f"{index}.log",
         emit=lambda *_, **__: None,
     ) as running:
