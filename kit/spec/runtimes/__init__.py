@@ -20,6 +20,7 @@ OWN = (
     "sglang",
     "mlx-lm",
     "exllamav3",
+    "ollama",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
