@@ -9,8 +9,9 @@ from typing import Any
 
 from kit.core import jsonio
 from kit.core.errors import KitError, UsageError
+from kit.core.model import Event
 from kit.energy.picture import Picture, picture
-from kit.record import archive, manifest, records
+from kit.record import archive, events, manifest, records
 from kit.record.records import RunRecords
 from kit.spec.spec import MAX_BYTES
 
@@ -26,6 +27,7 @@ class Documents:
     Attributes:
         run: the run's hash, from the manifest's bytes; the folder's name without a manifest.
         sizes: every file of the run, with its size.
+        steps: the journal's events of steps of start-up and shutdown.
     """
 
     run: str
@@ -36,6 +38,7 @@ class Documents:
     end: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    steps: tuple[Event, ...] = ()
 
     @property
     def parent(self) -> str:
@@ -76,7 +79,17 @@ def documents_of(run: Path) -> Documents:
             documents["end"],
             sizes,
             faults,
+            steps_of(source),
         )
+
+
+def steps_of(source: archive.ArchiveSource) -> tuple[Event, ...]:
+    """The events of steps of start-up and shutdown; none where there is no journal to read."""
+    try:
+        data = source.read(events.FILE)
+    except KitError:
+        return ()
+    return tuple(events.of_kinds(data, ("startup.step", "shutdown.step")))
 
 
 def _hash_of(source: archive.ArchiveSource, run: Path) -> str:

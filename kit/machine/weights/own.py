@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
 from kit.machine.weights import gguf, hub
-from kit.machine.weights.files import is_file, known_hash
+from kit.machine.weights.files import BLOB, is_file, known_hash
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
 Kind = Literal["gguf", "safetensors"]
@@ -30,6 +32,7 @@ _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _LICENCE = re.compile(r"^license:[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
@@ -141,6 +144,8 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
     files = tuple(_hashed(path, found.source, progress) for path in found.paths)
     facts, shape = (_of_gguf if found.kind == "gguf" else _of_config)(found)
     own = facts.get("name", "") or _stem(found)
+    if found.kind == "gguf" and not found.source:
+        files = (_as_gguf(files[0], own),)
     name = found.source.origin if found.source else own
     revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
     licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
@@ -292,6 +297,19 @@ def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> Weig
     inside = hub.source_of(path) if source else None
     named = str(inside or f"file:{path.name}")
     return WeightFile(path=path.name, source=named, sha256=sha256, size=size)
+
+
+def _as_gguf(file: WeightFile, model: str) -> WeightFile:
+    """A file under a name that ends in .gguf, by which runtimes know its kind.
+
+    A blob of Ollama's is named by its model: `kit.machine.weights.files.find` finds it by its hash.
+    """
+    if file.path.lower().endswith(".gguf"):
+        return file
+    if not file.path.startswith(BLOB):
+        return replace(file, path=f"{file.path}.gguf")
+    name = f"{_ODD.sub('-', model).strip('-.')[: _LONGEST - 5] or 'model'}.gguf"
+    return replace(file, path=name, source=f"file:{name}")
 
 
 def _joint(files: tuple[WeightFile, ...]) -> str:

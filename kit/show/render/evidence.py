@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
+from kit.core.model import Event
 from kit.energy import names
 from kit.energy.names import NETS
 from kit.energy.results.document import NetEnergy, Results
@@ -34,6 +35,16 @@ def nets(results: Results) -> tuple[str, RenderableType | None]:
 
 def _net(net: NetEnergy) -> str:
     return "; ".join(filter(None, (f"{measured(net)} J", words.baseline(net))))
+
+
+def steps(events: Sequence[Event]) -> RenderableType | None:
+    """What the server was asked beside the load: each launch's seconds, a line a step."""
+    seconds: dict[str, list[str]] = {}
+    for event in events:
+        seconds.setdefault(str(event.data["name"]), []).append(f"{event.data['seconds']:.3g}")
+    if not seconds:
+        return None
+    return facts((name, f"{', '.join(each)} s") for name, each in seconds.items())
 
 
 def checks(results: Results) -> RenderableType | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.core.errors import ArchiveRefused
+from kit.core.model import Event
 from kit.energy import names
 from kit.energy.names import SCOPES
 from kit.energy.reasons import notices, sentence
@@ -46,27 +47,41 @@ class RunParts(NamedTuple):
     results: list[RenderableType]
 
 
-def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
+def run(
+    name: str,
+    manifest: Document,
+    spec: Document,
+    results: Document,
+    steps: Sequence[Event] = (),
+) -> None:
     """Print one run in full; arguments and errors as of `run_parts`."""
     console, short = stdout(), name[:SHORT]
-    parts = run_parts(name, manifest, spec, results, console.width)
+    parts = run_parts(name, manifest, spec, results, console.width, steps)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
     put(console, *parts.about, *parts.results, Text(), ways)
 
 
 def run_parts(
-    name: str, manifest: Document, spec: Document, results: Document, width: int
+    name: str,
+    manifest: Document,
+    spec: Document,
+    results: Document,
+    width: int,
+    steps: Sequence[Event] = (),
 ) -> RunParts:
     """One run in full, for ``width`` columns.
 
     Args:
         name: the run's hash, or another name.
+        steps: the journal's events of steps of start-up and shutdown.
 
     Raises:
         ArchiveRefused: the documents do not have kit's form.
     """
     try:
-        return RunParts(_about(name, manifest, spec), _result_parts(from_document(results), width))
+        return RunParts(
+            _about(name, manifest, spec), _result_parts(from_document(results), width, steps)
+        )
     except (*MALFORMED, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
@@ -84,12 +99,13 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _result_parts(results: Results, width: int) -> list[RenderableType]:
+def _result_parts(results: Results, width: int, steps: Sequence[Event]) -> list[RenderableType]:
     return [
         *_unequal(results),
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
         *_section(*_phases(results, width)),
+        *_section("steps of start-up and shutdown", evidence.steps(steps)),
         *_section(*evidence.nets(results)),
         *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),
