@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kit.core import jsonio
 from kit.core.errors import KitError, UsageError
-from kit.core.model import Event
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, manifest, records
 from kit.record.records import RunRecords
@@ -20,6 +19,13 @@ _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
 _NAMES |= {"start": "env/start", "end": "env/end"}
 
 
+class Step(NamedTuple):
+    """A step of a launch's start-up or shutdown, with its seconds."""
+
+    name: str
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Documents:
     """A run's documents; an unreadable one is empty, with the reason in ``faults``.
@@ -27,7 +33,7 @@ class Documents:
     Attributes:
         run: the run's hash, from the manifest's bytes; the folder's name without a manifest.
         sizes: every file of the run, with its size.
-        steps: the journal's events of steps of start-up and shutdown.
+        steps: the steps of start-up and shutdown, launch by launch.
     """
 
     run: str
@@ -38,7 +44,7 @@ class Documents:
     end: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
-    steps: tuple[Event, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def parent(self) -> str:
@@ -83,13 +89,29 @@ def documents_of(run: Path) -> Documents:
         )
 
 
-def steps_of(source: archive.ArchiveSource) -> tuple[Event, ...]:
-    """The events of steps of start-up and shutdown; none where there is no journal to read."""
+def steps_of(source: archive.ArchiveSource) -> tuple[Step, ...]:
+    """The steps that the journal has, and those that the servers' logs tell, launch by launch."""
+    return (*_journalled(source), *_told(source))
+
+
+def _journalled(source: archive.ArchiveSource) -> Iterator[Step]:
     try:
         data = source.read(events.FILE)
     except KitError:
-        return ()
-    return tuple(events.of_kinds(data, ("startup.step", "shutdown.step")))
+        return
+    for event in events.of_kinds(data, ("startup.step", "shutdown.step")):
+        yield Step(str(event.data["name"]), float(event.data["seconds"]))
+
+
+def _told(source: archive.ArchiveSource) -> Iterator[Step]:
+    """Steps of the start-up by the servers' own logs: ``compile_s`` in ``effective.json``."""
+    for name in sorted(n for n in source.names() if n.endswith("/effective.json")):
+        try:
+            told = jsonio.parse(source.read(name), name)["log"].items()
+            pairs = [(key.removesuffix("_s"), float(v)) for key, v in told if key.endswith("_s")]
+        except (KitError, LookupError, TypeError, AttributeError, ValueError):
+            continue
+        yield from (Step(f"{key} (its log)", seconds) for key, seconds in pairs)
 
 
 def _hash_of(source: archive.ArchiveSource, run: Path) -> str:

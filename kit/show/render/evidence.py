@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
-from kit.core.model import Event
 from kit.energy import names
 from kit.energy.names import NETS
 from kit.energy.results.document import NetEnergy, Results
 from kit.energy.steady import Steady
+from kit.show.documents import Step
 from kit.show.render.console import facts, plain
 from kit.show.render.numbers import measured
 from kit.show.report import words
@@ -37,11 +37,11 @@ def _net(net: NetEnergy) -> str:
     return "; ".join(filter(None, (f"{measured(net)} J", words.baseline(net))))
 
 
-def steps(events: Sequence[Event]) -> RenderableType | None:
-    """What the server was asked beside the load: each launch's seconds, a line a step."""
+def steps(steps: Sequence[Step]) -> RenderableType | None:
+    """What start-up and shutdown consist of: each launch's seconds, a line a step."""
     seconds: dict[str, list[str]] = {}
-    for event in events:
-        seconds.setdefault(str(event.data["name"]), []).append(f"{event.data['seconds']:.3g}")
+    for step in steps:
+        seconds.setdefault(step.name, []).append(f"{step.seconds:.3g}")
     if not seconds:
         return None
     return facts((name, f"{', '.join(each)} s") for name, each in seconds.items())

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kit.core.errors import ArchiveRefused
-from kit.core.model import Event
 from kit.energy import names
 from kit.energy.names import SCOPES
 from kit.energy.reasons import notices, sentence
 from kit.energy.results import from_document
 from kit.energy.results.document import Metric, Outputs, Phase, Results
 from kit.energy.results.form import MALFORMED
+from kit.show.documents import Step
 from kit.show.mean import HEADING, LEGEND, interval, mean
 from kit.show.render import evidence
 from kit.show.render.console import (
@@ -52,7 +52,7 @@ def run(
     manifest: Document,
     spec: Document,
     results: Document,
-    steps: Sequence[Event] = (),
+    steps: Sequence[Step] = (),
 ) -> None:
     """Print one run in full; arguments and errors as of `run_parts`."""
     console, short = stdout(), name[:SHORT]
@@ -67,13 +67,13 @@ def run_parts(
     spec: Document,
     results: Document,
     width: int,
-    steps: Sequence[Event] = (),
+    steps: Sequence[Step] = (),
 ) -> RunParts:
     """One run in full, for ``width`` columns.
 
     Args:
         name: the run's hash, or another name.
-        steps: the journal's events of steps of start-up and shutdown.
+        steps: the steps of start-up and shutdown, launch by launch.
 
     Raises:
         ArchiveRefused: the documents do not have kit's form.
@@ -99,7 +99,7 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _result_parts(results: Results, width: int, steps: Sequence[Event]) -> list[RenderableType]:
+def _result_parts(results: Results, width: int, steps: Sequence[Step]) -> list[RenderableType]:
     return [
         *_unequal(results),
         *_section("results", _metrics(results, width)),
