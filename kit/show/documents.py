@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from kit.spec.spec import MAX_BYTES
 _DOCUMENT = 16 << 20
 _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
 _NAMES |= {"start": "env/start", "end": "env/end"}
+
+
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 class Step(NamedTuple):
@@ -108,10 +112,11 @@ def _told(source: archive.ArchiveSource) -> Iterator[Step]:
     for name in sorted(n for n in source.names() if n.endswith("/effective.json")):
         try:
             told = jsonio.parse(source.read(name), name)["log"].items()
-            pairs = [(key.removesuffix("_s"), float(v)) for key, v in told if key.endswith("_s")]
-        except (KitError, LookupError, TypeError, AttributeError, ValueError):
+        except (KitError, LookupError, TypeError, AttributeError):
             continue
-        yield from (Step(f"{key} (its log)", seconds) for key, seconds in pairs)
+        for key, value in told:
+            if key.endswith("_s") and _NUMBER.fullmatch(str(value)):
+                yield Step(f"{key.removesuffix('_s')} (its log)", float(value))
 
 
 def _hash_of(source: archive.ArchiveSource, run: Path) -> str:
