@@ -8,7 +8,8 @@ they say of themselves is cleaned, bounded, and used for names and sizes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -150,6 +151,23 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
     revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
     licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
     return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
+
+
+def kv_bytes(paths: Iterable[Path]) -> int | None:
+    """Bytes of a model's KV cache a token at 16 bits, by what its files say; None if they do not.
+
+    Args:
+        paths: the model's files on this machine, by whatever names.
+    """
+    for path in paths:
+        if gguf.is_gguf(path):
+            return _of_gguf(Found("gguf", (path,), None))[1].kv_bytes
+        with suppress(OSError, jsonio.JsonRefused):
+            if path.stat().st_size <= _CONFIG_BYTES:
+                config = jsonio.parse(path.read_bytes(), CONFIG, any_integer=True)
+                if isinstance(config, dict) and "num_hidden_layers" in config:
+                    return _shape_of(config).kv_bytes
+    return None
 
 
 # --- which files ----------------------------------------------------------------------------------
@@ -348,6 +366,13 @@ def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
 
 def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     config = _json(found.folder / CONFIG)
+    # Often a path of the machine that made the file: only a repository's name is taken.
+    called = _text(config.get("_name_or_path"))
+    return {"name": called if _REPO.fullmatch(called) else ""}, _shape_of(config)
+
+
+def _shape_of(config: dict[str, Any]) -> Shape:
+    """The shape that a config.json gives."""
     inner = config.get("text_config")
     facts = {**config, **inner} if isinstance(inner, dict) else config
 
@@ -359,11 +384,7 @@ def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     kv_heads = number("num_key_value_heads", _LAYERS) or heads
     layers = number("num_hidden_layers", _LAYERS)
     kv = 4 * layers * kv_heads * each if layers and kv_heads and each else None
-    # Often a path of the machine that made the file: only a repository's name is taken.
-    called = _text(facts.get("_name_or_path"))
-    named = {"name": called if _REPO.fullmatch(called) else ""}
-    context = number("max_position_embeddings", _CONTEXT)
-    return named, Shape(_text(facts.get("model_type")), context, kv)
+    return Shape(_text(facts.get("model_type")), number("max_position_embeddings", _CONTEXT), kv)
 
 
 def _licence(folder: Path) -> str:
