@@ -68,7 +68,7 @@ def _part(document: Any, key: str) -> Any:
 
 
 def _documents(saved: Iterable[bytes]) -> dict[str, Any]:
-    """The JSON documents of an OCI layout, by digest; one that is not what its name says is none."""
+    """The JSON documents of an OCI layout by digest; one that is not what its name says is none."""
     found: dict[str, Any] = {}
     with tarfile.open(fileobj=_Stream(iter(saved)), mode="r|") as tar:
         for member in tar:
