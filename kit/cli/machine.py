@@ -199,7 +199,8 @@ def images_verify(
 ) -> int:
     """Check recipes against their locks, and the engine's images against the recipes.
 
-    Of one recipe's image the first layer and file are named that differ.
+    Of one recipe's image the first layer and file are named that differ, or where the files are the
+    same, what of its configuration does.
 
     Args:
         recipe: a recipe's name; all of them if it is left out.
@@ -219,7 +220,8 @@ def _difference(name: str, image: str | None, json: bool) -> int:
     if json:
         print_json({"image": reference, "difference": found._asdict() if found else None})
     elif found:
-        what = f"layer {found.layer} ({found.name}): {found.what}"
+        where = f"layer {found.layer} ({found.name})" if found.layer else found.name
+        what = f"{where}: {found.what}"
         sys.stdout.write(f"{reference} is not what {name} makes; {what}\n")
     else:
         sys.stdout.write(f"{reference} is what {name} makes, layer by layer\n")
