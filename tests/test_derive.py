@@ -11,8 +11,9 @@ import pytest
 from kit.core import jsonio
 from kit.core.errors import WeightsUnavailable
 from kit.core.model import Derivation, WeightFile, WeightsSpec
+from kit.judge.replay import undertaking
 from kit.machine import images, weights
-from kit.machine.weights import derive
+from kit.machine.weights import derive, naming, origins
 from kit.spec import spec as specs
 from tests.runtimes.specs import SMOLLM2
 
@@ -94,3 +95,38 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     ):
         pass
     assert "\n" not in caught.value.message
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_form_that_was_derived_here_says_nothing_of_other_files(cache: Path) -> None:
+    """A spec that calls safetensors a form of which this machine knows other files."""
+    derived = Derivation(form="onnx", recipe="convert", digest="sha256:" + "0" * 64, files=(FILE,))
+    wanted = WeightsSpec(repo="r", revision="1", files=(FILE,), derived=derived)
+
+    def doubted() -> bool:
+        found = naming.doubts(wanted, (cache,))
+        return any("nothing here shows that these files are onnx" in d.message for d in found)
+
+    assert doubted()
+    origins.note_derived(derived, {"model.onnx": "b" * 64})
+    assert doubted()
+    origins.note_derived(derived, {FILE.path: FILE.sha256})
+    assert not doubted()
+    assert origins.of_derivation(derived).keys() == {"model.onnx", FILE.path}
+
+
+def test_a_replay_says_how_to_derive_what_is_missing(cache: Path) -> None:
+    """A replay derives nothing by itself: its list says what to do before it."""
+    spec = specs.load(ROOT / "specs/runtimes/vllm.json")
+    assert spec.weights
+    absent = list(undertaking._files(spec, (cache,)))
+    assert {part.state for part in absent} == {"absent"}
+    assert all(p.error and "`kit weights add`" in p.error.remedy for p in absent)
+    published = msgspec.structs.replace(spec.weights, derived=msgspec.UNSET)
+    others = undertaking._files(msgspec.structs.replace(spec, weights=published), (cache,))
+    assert all(p.error and "--weights" in p.error.remedy for p in others)
