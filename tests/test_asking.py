@@ -35,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         text = body.get("content", body.get("prompt", ""))
         if "boom" in text:
             return self._reply(500, b"{}")
+        if "stream" in body or "stream_options" in body:  # as SGLang does
+            return self._reply(501, b"{}")
         tokens: list[Any] = ["a"] if "word" in text else [ord(letter) for letter in text]
         return self._reply(200, json.dumps({"tokens": tokens}).encode())
 
@@ -71,7 +73,8 @@ def test_the_configuration_is_what_each_path_answers(url: str) -> None:
 
 
 def test_ids_come_back_for_the_requests_own_body(url: str) -> None:
-    bodies = [{"prompt": "ab"}, {"prompt": "c"}]
+    streamed = {"stream": True, "stream_options": {"include_usage": True}}
+    bodies = [{"prompt": "ab", **streamed}, {"prompt": "c", **streamed}]
     told = list(asking.prompt_tokens(url, PromptIds("/tokenize"), _requests(*bodies)))
     assert [(line.index, line.count, line.ids) for line in told] == [
         (0, 2, (97, 98)),

@@ -27,6 +27,7 @@ LOG_BYTES, LINE_BYTES = 32 << 20, 16 << 10
 FACT_CHARS = 8_000
 # Ids of so many prompts are kept, to see where two runs part; of the others their hash.
 KEPT = 32
+_STREAM = ("stream", "stream_options")
 
 
 def effective(base_url: str, paths: Iterable[str]) -> dict[str, Any]:
@@ -82,6 +83,8 @@ def _ids(
         if prompt is None:
             prompt = _posted(connection, method.template_path, body)["prompt"]
         body = {method.text_key: prompt, **method.extra}
+    # SGLang refuses to stream ids, which nobody wants streamed.
+    body = {key: value for key, value in body.items() if key not in _STREAM}
     tokens = _posted(connection, method.path, body)["tokens"]
     if not all(isinstance(token, int) for token in tokens):
         raise TypeError("a token id that is no integer")
