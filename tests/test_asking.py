@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kit.core import jsonio
+from kit.core.limits import PROMPTS_KEPT
 from kit.core.model import ScheduledRequest
 from kit.run import asking
 from kit.spec.runtimes.contract import PromptIds
@@ -114,10 +115,10 @@ def test_a_slow_server_is_not_asked_for_ever(url: str, monkeypatch: pytest.Monke
 
 
 def test_of_many_prompts_the_ids_of_the_first_are_kept(url: str) -> None:
-    many = _requests(*({"prompt": "a"} for _ in range(asking.KEPT + 2)))
+    many = _requests(*({"prompt": "a"} for _ in range(PROMPTS_KEPT + 2)))
     told = list(asking.prompt_tokens(url, PromptIds("/tokenize"), many))
-    assert len(told) == asking.KEPT + 2
-    assert [line.ids is None for line in told] == [False] * asking.KEPT + [True] * 2
+    assert len(told) == PROMPTS_KEPT + 2
+    assert [line.ids is None for line in told] == [False] * PROMPTS_KEPT + [True] * 2
 
 
 def test_a_log_tells_its_last_word(tmp_path: Path) -> None:

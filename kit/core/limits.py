@@ -137,3 +137,8 @@ def _limit_w(facts: QuantityFacts) -> float | None:
     """What the plan says that a device can draw, W; None where it says nothing that can be."""
     low, high = _RATED_W
     return facts.limit_w if facts.limit_w and low <= facts.limit_w <= high else None
+
+
+# Ids of so many prompts are sealed, to see where two runs part; of the others their hash.
+PROMPTS_KEPT = 32
+MOST_TOKEN_IDS = 1 << 32  # far above any vocabulary

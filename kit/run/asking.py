@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kit.core import jsonio, text
+from kit.core.limits import PROMPTS_KEPT
 from kit.core.model import PromptTokens, ScheduledRequest
 from kit.spec.runtimes.contract import PromptIds
 
@@ -26,8 +27,6 @@ PROMPTS_S = 300.0
 ANSWER_BYTES = 8 << 20
 LOG_BYTES, LINE_BYTES = 32 << 20, 16 << 10
 FACT_CHARS = 8_000
-# Ids of so many prompts are kept, to see where two runs part; of the others their hash.
-KEPT = 32
 _STREAM = ("stream", "stream_options")
 
 
@@ -69,7 +68,7 @@ def prompt_tokens(
                 return
             ids = _ids(connection, method, request.body)
             digest = jsonio.hash_of(ids)
-            kept = tuple(ids) if number < KEPT else None
+            kept = tuple(ids) if number < PROMPTS_KEPT else None
             yield PromptTokens(index=request.index, count=len(ids), ids_sha256=digest, ids=kept)
     except (OSError, http.client.HTTPException, jsonio.JsonRefused, LookupError, TypeError):
         return

@@ -118,13 +118,14 @@ def _of_parts(source: ArchiveSource) -> Iterator[str]:
         return
     try:
         recipe = images.sealed(source)
-        listed = sbom.listed(jsonio.parse(source.read(sbom.FILE), sbom.FILE))
+        document = jsonio.parse(source.read(sbom.FILE), sbom.FILE)
+        listed, about = sbom.listed(document), sbom.image_of(document)
     except (ArchiveRefused, ImageUnavailable):
         return  # said above
-    except (jsonio.JsonRefused, LookupError, TypeError, AttributeError):
+    except (jsonio.JsonRefused, LookupError, TypeError, ValueError, AttributeError):
         yield f"{sbom.FILE} is no bill of materials"
         return
-    if listed != sbom.parts(recipe):
+    if (listed, about) != (sbom.parts(recipe), recipe.image_id):
         yield f"{sbom.FILE} lists other parts than the recipe's lock"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
+from kit.core.limits import MOST_TOKEN_IDS, PROMPTS_KEPT
 from kit.core.model import Manifest, Request, Response, ScheduledRequest
 from kit.energy import Energy, results
 from kit.energy.results.older import IN_WORDS, in_words
@@ -211,10 +212,14 @@ def _id_problems(records: RunRecords) -> Iterator[str]:
     if [line.index for line in told] != measured[: len(told)]:
         yield "launch 0: its token ids are not of the measured prompts, in their order"
     counted = {r.index: r.prompt_tokens for r in records.requests.get(0, ())}
-    for line in told:
+    for place, line in enumerate(told):
         hashed = None if line.ids is None else (len(line.ids), jsonio.hash_of(line.ids))
         if hashed not in (None, (line.count, line.ids_sha256)):
             yield f"launch 0 prompt {line.index}: its token ids are not those that were hashed"
+        if hashed is None and place < PROMPTS_KEPT:
+            yield f"launch 0 prompt {line.index}: its token ids are not there, only their hash"
+        if not all(0 <= token < MOST_TOKEN_IDS for token in line.ids or ()):
+            yield f"launch 0 prompt {line.index}: a token id that no vocabulary has"
         if (count := counted.get(line.index)) not in (None, line.count):
             yield (
                 f"launch 0 prompt {line.index}: {line.count} token ids, and the server counted "

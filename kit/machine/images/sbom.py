@@ -46,18 +46,61 @@ def document(recipe: Recipe) -> bytes:
     return jsonio.canonical(made)
 
 
-def parts(recipe: Recipe) -> set[tuple[str, str, str]]:
-    """What the image consists of: name, version and SHA-256 of every part."""
-    debian = {(n, d.version, d.sha256) for n, d in recipe.base.packages.items()}
-    python = {(p.name, p.version, p.sha256) for p in _python(recipe)}
-    return debian | python | {(name, "", recipe.lock.files[name]) for name in recipe.lock.program}
+Part = tuple[str, str, str, str]
+# What a component of such a document says, and the document itself; nothing else is in it.
+_SAID = frozenset({"bom-ref", "hashes", "name", "purl", "type", "version"})
+_DOCUMENT = frozenset(
+    {"$schema", "bomFormat", "components", "dependencies", "metadata", "serialNumber"}
+    | {"specVersion", "version"}
+)
 
 
-def listed(document: Any) -> set[tuple[str, str, str]]:
-    """The parts that a bill of materials lists; raises LookupError or TypeError if malformed."""
-    return {
-        (c["name"], c.get("version", ""), c["hashes"][0]["content"]) for c in document["components"]
-    }
+def parts(recipe: Recipe) -> list[Part]:
+    """What the image consists of: name, version, SHA-256 and address of every part, sorted."""
+    suite = recipe.base.suite
+    found = [
+        (
+            n,
+            d.version,
+            d.sha256,
+            f"pkg:deb/debian/{n}@{d.version}?arch={d.architecture}&distro={suite}",
+        )
+        for n, d in recipe.base.packages.items()
+    ]
+    found += [
+        (p.name, p.version, p.sha256, f"pkg:pypi/{p.name}@{p.version}") for p in _python(recipe)
+    ]
+    found += [(name, "", recipe.lock.files[name], "") for name in recipe.lock.program]
+    return sorted(found)
+
+
+def listed(document: Any) -> list[Part]:
+    """The parts that a bill of materials lists, sorted.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is malformed, or says more than kit writes.
+    """
+    components = document["components"]
+    if document.keys() - _DOCUMENT or any(c.keys() - _SAID for c in components):
+        raise ValueError("it says more than kit writes")
+    if any(len(c["hashes"]) != 1 or c["hashes"][0]["alg"] != "SHA-256" for c in components):
+        raise ValueError("a part without one SHA-256")
+    return sorted(
+        (c["name"], c.get("version", ""), c["hashes"][0]["content"], _plain(c.get("purl", "")))
+        for c in components
+    )
+
+
+def image_of(document: Any) -> str:
+    """The image's id that a bill of materials is about."""
+    return str(document["metadata"]["component"]["version"])
+
+
+def _plain(url: str) -> str:
+    """An address with its versions as they are: ``1%3A2.0`` is ``1:2.0``."""
+    from urllib.parse import unquote
+
+    return unquote(url)
 
 
 def _python(recipe: Recipe) -> tuple[Package, ...]:
