@@ -377,6 +377,11 @@ def told(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def _of(count: int, token: int) -> dict[str, Any]:
+    """A prompt of one token id, again and again, with its hash."""
+    return {"ids": [token] * count, "ids_sha256": jsonio.hash_of([token] * count)}
+
+
 def tell(run: Path, lines: list[dict[str, Any]], name: str = PROMPTS) -> None:
     (run / name).write_bytes(b"".join(jsonio.canonical(line) + b"\n" for line in lines))
 
@@ -396,8 +401,12 @@ def test_row_40_token_ids_of_prompts_in_their_order_pass(run: Path) -> None:
         lambda lines: lines.pop(0),
         lambda lines: lines.reverse(),
         lambda lines: lines[0].update(ids=[8] * lines[0]["count"]),
+        lambda lines: lines[0].update(ids=None),
+        lambda lines: lines[0].update(_of(lines[0]["count"], -1)),
+        lambda lines: lines[0].update(_of(lines[0]["count"], 1 << 40)),
     ],
-    ids=["twice", "hidden", "foreign", "warmup", "without-first", "reversed", "other-ids"],
+    ids=["twice", "hidden", "foreign", "warmup", "without-first", "reversed", "other-ids"]
+    + ["hash-alone", "negative", "huge"],
 )
 def test_row_40_token_ids_that_are_not_the_prompts(
     run: Path, change: Callable[[list[dict[str, Any]]], object]
