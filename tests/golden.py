@@ -41,7 +41,7 @@ from kit.record.events import FILE, GENESIS, Clock, Journal
 from kit.run import preflight
 from kit.run.plan import HostFacts, plan, schedule_bytes
 from kit.run.watch import phase
-from kit.spec import spec
+from kit.spec import runtimes, spec
 from kit.store import seal
 from kit.store.store import InFlight, Store
 from tests.runtimes.specs import defaults
@@ -303,6 +303,7 @@ def launch(script: Script, journal: Journal, index: int) -> None:
         journal.add("container.started", launch=index)
         pass_time(script, journal, script.clock.t + S)
         journal.add("container.ready", launch=index)
+        take_steps(script, journal, index, "startup.step")
     pairs, stages = [], {}
     for name in ("warmup", "measured"):
         if name == "measured":
@@ -314,12 +315,22 @@ def launch(script: Script, journal: Journal, index: int) -> None:
         pass_time(script, journal, script.clock.t + loaded_ns)
     write_launch(script, index, pairs, stages)
     with phase(journal, index, "shutdown"):
+        take_steps(script, journal, index, "shutdown.step")
         pass_time(script, journal, script.clock.t + S)
         journal.add("container.stopped", launch=index, exit_code=0, killed=False)
     journal.add("container.removed", launch=index)
     with phase(journal, index, "idle", "after"):
         pass_time(script, journal, script.clock.t + idle_ns)
     journal.add("launch.end", launch=index)
+
+
+def take_steps(script: Script, journal: Journal, index: int, kind: str) -> None:
+    """What the runtime wants its server asked; the loopback runtime wants nothing."""
+    runtime = runtimes.get(script.spec.runtime.name)
+    asked = runtime.preparing if kind == "startup.step" else runtime.closing
+    for request in asked(script.spec):
+        pass_time(script, journal, script.clock.t + S)
+        journal.add(kind, launch=index, **request.record, status=200, seconds=1.0)
 
 
 def pass_time(script: Script, journal: Journal | None, until: int) -> None:

@@ -697,6 +697,7 @@ def test_the_command_line_makes_the_very_same_container(
 def _inspected(inspected: dict[str, Any]) -> dict[str, Any]:
     """What makes a container, without what the engine and its clients fill in by themselves."""
     config, host = inspected["Config"], inspected["HostConfig"]
+    config["Env"].sort()  # the engine shows variables in any order
     idle = {"AttachStdout", "AttachStderr", "ConsoleSize", "ContainerIDFile", "RestartPolicy"}
     settings = {k: v for k, v in {**config, **host}.items() if k not in idle and v}
     settings["Mounts"] = [{k: v for k, v in m.items() if v} for m in host.get("Mounts") or []]

@@ -127,3 +127,16 @@ def test_a_reader_goes_on_where_it_was_and_passes_over_what_is_broken(tmp_path: 
     assert reader.broken == [3]
     reader.path = path.rename(tmp_path / "sealed")
     assert reader.read() == []
+
+
+def test_a_few_kinds_are_read_without_the_others(tmp_path: Path) -> None:
+    journal = events.Journal(tmp_path / events.FILE, events.Clock())
+    for kind, data in (
+        ("launch.begin", {"launch": 0}),
+        ("startup.step", {"launch": 0, "name": "load"}),
+        ("mark", {"text": '"kind":"startup.step"'}),
+    ):
+        journal.add(kind, **data)
+    journal.close()
+    data = (tmp_path / events.FILE).read_bytes() + b'{"kind":"startup.step"'
+    assert [e.data["name"] for e in events.of_kinds(data, ["startup.step"])] == ["load"]

@@ -90,3 +90,11 @@ def test_no_kind_of_a_whole_run_is_unknown(tmp_path: Path) -> None:
     records = events.decode(story.path.read_bytes())
     for event, line in zip(records, map(eventwords.line, records), strict=True):
         assert line is None or not line.text.startswith(event.kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(201, ""), (500, ", HTTP 500"), (None, ", no answer")]
+)
+def test_a_step_says_how_long_it_took_and_how_it_went(status: int | None, words: str) -> None:
+    step = line_of("startup.step", launch=0, name="load", seconds=1.2345, status=status)
+    assert step == (0, "", f"launch 0: load: 1.23 s{words}")

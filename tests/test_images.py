@@ -80,6 +80,8 @@ def test_a_file_that_recipes_share_is_sealed_like_any_other() -> None:
     assert links, "nothing is shared any more: drop this test"
     for link in links:
         assert link.resolve().parent.parent == resources.images_dir().resolve()
+        if not (link.parent / "image.json").is_file():
+            continue  # the parts of an image of one's own (exllamav3)
         recipe = images.recipe(link.parent.name)
         assert link.name in recipe.lock.program
         assert images.context_files(recipe.name)[link.name] == link.read_bytes()

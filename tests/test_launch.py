@@ -246,7 +246,7 @@ def _says(log: str, then: str) -> str:
 
 
 DEATHS = {
-    "vllm": ("vllm: no room for the cache", "sys.exit(1)", "exit code 1", "GPU's memory"),
+    "vllm": ("vllm: no room for the cache", "sys.exit(1)", "exit code 1", "kv_cache_mib"),
     "llama.cpp": ("llama.cpp: a file that was cut", "sys.exit(1)", "exit code 1", "weights"),
     "ollama": ("ollama: Go's panic", "sys.exit(2)", "exit code 2", "its whole log"),
     "aborted": (

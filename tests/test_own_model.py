@@ -15,7 +15,7 @@ import pytest
 from kit.core.errors import KitError, SpecInvalid, UsageError, WeightsUnavailable
 from kit.machine import weights
 from kit.machine.host import register
-from kit.machine.weights import gguf, own, room
+from kit.machine.weights import gguf, naming, own, room
 from kit.machine.weights.room import Room
 from kit.spec import begin, levels, runtimes
 from kit.spec import spec as specs
@@ -119,6 +119,49 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
 def test_a_file_that_says_nothing_is_called_as_it_is(tmp_path: Path) -> None:
     found = model(written(tmp_path / "mine.gguf", {}))
     assert (found.name, found.licence, found.shape) == ("mine", "", own.Shape())
+
+
+def blob(folder: Path, facts: dict[str, tuple[int, bytes]]) -> Path:
+    """A GGUF file as Ollama keeps it: named by its hash alone."""
+    data = gguf_of(facts)
+    path = folder / "models" / "blobs" / f"sha256-{hashlib.sha256(data).hexdigest()}"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [(LLAMA, "My-Model-7B.gguf"), ({}, "sha256-"), ({"general.name": text("../é ")}, "model.gguf")],
+)
+def test_a_blob_of_ollamas_is_named_by_its_model_and_found_by_its_hash(
+    tmp_path: Path, facts: dict[str, tuple[int, bytes]], name: str
+) -> None:
+    path = blob(tmp_path, facts)
+    assert own.is_model(str(path))
+    found = model(path)
+    (file,) = found.files
+    assert found.kind == "gguf" and found.folder == path.parent
+    assert file.path.startswith(name) and file.path.endswith(".gguf")
+    assert file.source == f"file:{file.path}"
+    assert weights.require(file, [found.folder]) == path
+    assert list(naming.doubts(found.spec, [found.folder])) == []
+    document = begin.spec_for(found, HERE)
+    assert specs.problems(document) == []
+
+
+def test_what_only_has_the_name_of_a_blob_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = blob(tmp_path, LLAMA)
+    (file,) = model(path).files
+    path.write_bytes(b"GGUF" + bytes(len(path.read_bytes()) - 4))
+    assert weights.find(file.sha256, [path.parent], file.path) is None
+
+
+def test_a_gguf_file_without_the_ending_gets_it(tmp_path: Path) -> None:
+    found = model(written(tmp_path / "model.bin"))
+    assert [(f.path, f.source) for f in found.files] == [("model.bin.gguf", "file:model.bin")]
+    assert weights.require(found.files[0], [tmp_path]) == tmp_path / "model.bin"
+    assert specs.problems(begin.spec_for(found, HERE)) == []
 
 
 @pytest.mark.parametrize("fact", [0, 2**63, 2**64 - 1])
@@ -309,7 +352,7 @@ def test_a_safetensors_model_takes_the_gpu_that_is_there(folder: Path) -> None:
     document = begin.spec_for(model(folder), HERE._replace(gpus=(80 << 30,)))
     assert document["devices"] == {"gpus": 1}
     assert specs.problems(document) == []
-    assert "make one" in begin.warnings(model(folder), document, HERE)[-1]
+    assert document["image"]["recipe"] == "transformers-cuda"
 
 
 @pytest.mark.parametrize(
@@ -346,7 +389,8 @@ def test_the_cache_of_every_slot_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", runtimes.names())
 def test_a_runtime_is_offered_for_kinds_that_there_are(name: str) -> None:
-    assert set(runtimes.get(name).loads) <= {"gguf", "safetensors"}
+    derived = {"ctranslate2", "onnx-genai"}  # what `kit weights derive` makes, nobody's own
+    assert set(runtimes.get(name).loads) <= {"gguf", "safetensors"} | derived
     assert runtimes.get(name).real or not runtimes.get(name).loads
 
 

@@ -165,6 +165,28 @@ def worst(findings: list[Finding]) -> dict[str, Finding]:
     return {f.code: f for f in findings if f.level != "ok"}
 
 
+@pytest.mark.parametrize(
+    ("memory", "kv", "context", "code"),
+    [
+        (80 << 30, 23_040, 2048, None),
+        (80 << 30, None, 2048, None),
+        (90_000_000, None, None, "GPU_MEMORY_LIMIT"),  # the weights alone are 98 MB
+        (150_000_000, 23_040, 2048, "GPU_MEMORY_LOW"),  # with 47 MB of cache
+        (150_000_000, None, 2048, None),  # the files do not say how large the cache is
+    ],
+)
+def test_a_model_must_fit_into_the_gpus_asked_for(
+    memory: int, kv: int | None, context: int | None, code: str | None
+) -> None:
+    facts = copy.deepcopy(FACTS) | {"kv_bytes": kv}
+    facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = memory
+    options = {} if context is None else {"context": context}
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama_server", options=options))
+    found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
+    assert [f.code for f in found] == [code or "GPU_MEMORY"]
+    assert ("estimated" in found[0].message) == (kv is not None and context is not None)
+
+
 LEVELS = ("ok", "warn", "fail")
 
 
@@ -196,7 +218,9 @@ def test_a_sound_host_has_only_ok() -> None:
 def test_a_sound_gpu_host_has_only_ok() -> None:
     findings = preflight.check(*gpu_case(), FACTS)
     assert worst(findings) == {}
-    assert "gpu0: NVIDIA H200, power limit 700 W" in [f.message for f in findings][-1]
+    gpu, memory = findings[-2:]
+    assert "gpu0: NVIDIA H200, power limit 700 W" in gpu.message
+    assert memory.message == "98.4 MB of weights, 151 GB on the GPUs"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ _TYPES = {"float32": "float32", "bfloat16": "bfloat16", "int8": "int8_float32"}
 
 def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--threads", type=int, default=2)
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--compute", choices=list(_TYPES), default="float32")
     add("--mkl", choices=["0", "1"], default="0")
 

@@ -6,8 +6,9 @@ and goes wrong where the script says so, in order to test what kit does then. St
 only (Python 3.11).
 
     server.py [--host ADDRESS] [--port N] [--script JSON]
+    server.py serve
 
-`SCRIPT` below lists what can be scripted, with the defaults. Requests are counted from 0 in the
+The second form speaks Ollama's dialect, as `ollama.py` beside this file says. `SCRIPT` below lists what can be scripted, with the defaults. Requests are counted from 0 in the
 order in which they arrive, warm-up included. Answers on `/health`, `/props`, `/v1/models`,
 `/v1/chat/completions` (streamed or not) and `/extras/tokenize/count`; one word is one token.
 """
@@ -24,6 +25,8 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+
+import ollama
 
 SCRIPT = {
     "ready_delay_s": 0.0,  # /health answers 503 until then
@@ -57,8 +60,8 @@ MAX_BODY = 16 << 20
 class Server:
     """Answers requests by a script; ``seen`` counts the completions asked for so far."""
 
-    def __init__(self, script: dict) -> None:
-        self.script = script
+    def __init__(self, script: dict, store: ollama.Store | None = None) -> None:
+        self.script, self.store = script, store
         self.seen = 0
         self.ready_at = time.monotonic() + script["ready_delay_s"]
         self.salt = os.urandom(16).hex() if script["nondeterministic"] else ""
@@ -81,6 +84,8 @@ class Server:
         if not self.ready:
             return await reply(writer, 503, error("loading model"))
         try:
+            if self.store and (own := self.store.answer(method, path, body)):
+                return await reply(writer, *own)
             asked = json.loads(body or b"{}")
             return await self.route(method, path, asked, writer)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -248,8 +253,8 @@ def read_script(text: str) -> dict:
     return {**SCRIPT, **given}
 
 
-async def run(script: dict, host: str, port: int) -> None:
-    server = await asyncio.start_server(Server(script).serve, host, port, limit=MAX_BODY)
+async def run(script: dict, host: str, port: int, store: ollama.Store | None) -> None:
+    server = await asyncio.start_server(Server(script, store).serve, host, port, limit=MAX_BODY)
     print(f"loopback: listening on {host}:{port}", flush=True)
     async with server:
         await server.serve_forever()
@@ -257,11 +262,15 @@ async def run(script: dict, host: str, port: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("dialect", nargs="?", choices=["serve"])
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--script", type=read_script, default=dict(SCRIPT))
     args = parser.parse_args()
-    script = args.script
+    script, store = args.script, None
+    if args.dialect:
+        args.host, _, port = os.environ["OLLAMA_HOST"].rpartition(":")
+        args.port, store = int(port), ollama.Store(os.environ["OLLAMA_MODELS"])
     ending = signal.SIG_IGN if script["ignore_sigterm"] else lambda *_: os._exit(0)
     signal.signal(signal.SIGTERM, ending)
     signal.signal(signal.SIGINT, ending)
@@ -271,7 +280,7 @@ def main() -> int:
     if script["die_at_start"]:
         die(script, "scripted death at start")
     try:
-        asyncio.run(run(script, args.host, args.port))
+        asyncio.run(run(script, args.host, args.port, store))
     except OSError as problem:
         die(script, f"cannot listen on {args.host}:{args.port}: {problem.strerror}")
     del held

@@ -33,7 +33,7 @@ _AS_IT_IS = "{{ messages[0]['content'] }}"
 
 def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--threads", type=int, default=2)
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--dtype", choices=list(_TYPES), default="float32")
     add("--kv-cache", choices=["float16", "float32"], default="float16")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -25,7 +26,7 @@ NAME = "onnxruntime-genai"
 
 def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--threads", type=int, default=2)
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--spinning", choices=["0", "1"], default="1")
 
 

@@ -34,7 +34,7 @@ _TYPES = ("f32", "bf16", "f16")
 
 def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--threads", type=int, default=2)
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--dtype", choices=_TYPES, default="f32")
     add("--kv-cache", choices=[*_TYPES, "u8"], default="f16")
     add("--quantise-activations", type=int, default=32)

@@ -29,6 +29,7 @@ from kit.core.errors import UsageError
 from kit.judge import admission
 from kit.record import archive
 from kit.show import render
+from kit.show.documents import steps_of
 from kit.store import audit
 from kit.store.store import Store
 
@@ -53,11 +54,11 @@ def show(run: Run, *, runs: Runs = None, json: Json = False) -> None:
     path = find_run(run, runs)
     admission.admit(path)
     with archive.open_source(path) as source:
-        documents = _documents(source)
+        documents, steps = _documents(source), steps_of(source)
     if json:
         print_json(documents)
         return
-    render.run(path.name, documents["manifest"], documents["spec"], documents["results"])
+    render.run(path.name, documents["manifest"], documents["spec"], documents["results"], steps)
 
 
 def report(

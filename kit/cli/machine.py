@@ -285,7 +285,8 @@ def weights_derive(
     Args:
         model: a .gguf file, a model's folder, or a spec whose weights are to be converted.
         folder: where the new files go; it must not exist.
-        to: safetensors, in bfloat16 with the tokenizer.
+        to: safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32) or onnx-int4; each comes
+            with the tokenizer.
     """
     if folder.exists():
         raise UsageError(f"{folder} already exists", "name a folder that does not exist")

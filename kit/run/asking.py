@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import http.client
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +23,7 @@ from kit.spec.runtimes.contract import PromptIds
 LOG = "log"  # beside the paths in effective.json: what the log tells
 ANSWER_S = 5.0
 ANSWER_BYTES = 8 << 20
-LOG_BYTES = 32 << 20
+LOG_BYTES, LINE_BYTES = 32 << 20, 16 << 10
 FACT_CHARS = 8_000
 # Ids of so many prompts are kept, to see where two runs part; of the others their hash.
 KEPT = 32
@@ -34,10 +38,18 @@ def log_facts(path: Path, patterns: Mapping[str, str]) -> dict[str, str]:
     """What a server's log tells: the last match of each pattern; names without one are left out."""
     if not patterns:
         return {}
+    found: dict[str, str] = {}
+    end = time.monotonic() + ANSWER_S  # a log may be written to make a pattern slow
     with path.open("rb") as file:
-        log = file.read(LOG_BYTES).decode("utf-8", "replace")
-    found = {name: re.findall(pattern, log) for name, pattern in patterns.items()}
-    return {name: text.clean(all_[-1])[:FACT_CHARS] for name, all_ in found.items() if all_}
+        log = file.read(LOG_BYTES)
+    for line in log.splitlines():
+        words = line[:LINE_BYTES].decode("utf-8", "replace")
+        if time.monotonic() > end:
+            break
+        for name, pattern in patterns.items():
+            if all_ := re.findall(pattern, words):
+                found[name] = text.clean(all_[-1])[:FACT_CHARS]
+    return found
 
 
 def prompt_tokens(
@@ -80,9 +92,10 @@ def _posted(
     connection: http.client.HTTPConnection, path: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     headers = {"Content-Type": "application/json"}
-    connection.request("POST", path, jsonio.canonical(body), headers)
-    response = connection.getresponse()
-    data = response.read(ANSWER_BYTES)
+    with _within(connection, ANSWER_S):
+        connection.request("POST", path, jsonio.canonical(body), headers)
+        response = connection.getresponse()
+        data = response.read(ANSWER_BYTES)
     if response.status != 200:
         raise http.client.HTTPException(f"HTTP {response.status}")
     document: dict[str, Any] = jsonio.parse(data, "the answer", any_integer=True)
@@ -103,15 +116,50 @@ def _json_at(base_url: str, path: str) -> Any:
 
 
 def get(url: str, timeout_s: float, limit: int) -> tuple[int, bytes]:
-    """Status and body (at most ``limit`` bytes) of a GET, without any proxy."""
+    """Status and body (at most ``limit`` bytes) of a GET, without any proxy.
+
+    Raises:
+        OSError, HTTPException: there is none, or not within ``timeout_s``.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
     try:
-        connection.request("GET", parts.path)
-        response = connection.getresponse()
-        return response.status, response.read(limit)
+        with _within(connection, timeout_s):
+            connection.request("GET", parts.path)
+            response = connection.getresponse()
+            return response.status, response.read(limit)
     finally:
         connection.close()
+
+
+@contextmanager
+def _within(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Cut the connection after ``seconds``: a server that sends a byte now and then has no end.
+
+    Raises:
+        TimeoutError: it was cut.
+    """
+    if connection.sock is None:
+        connection.connect()
+    sock, late = connection.sock, threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError(f"no end of the answer within {seconds:g} s")
 
 
 def _storable(value: Any) -> Any:

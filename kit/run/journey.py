@@ -51,8 +51,9 @@ def container(journey: Journey, watch: Watch, index: int) -> Iterator[Running]:
         log=journey.flight.path / launch_folder(index) / "container.log",
         emit=journey.journal.add,
     ) as running:
-        ready_path = runtime_of(spec.runtime.name).ready_path
-        running.wait_ready(ready_path, spec.limits.ready_s, watch.tick)
+        runtime, ready_s = runtime_of(spec.runtime.name), spec.limits.ready_s
+        running.wait_ready(runtime.ready_path, ready_s, watch.tick)
+        running.prepare(runtime.preparing(spec), ready_s, watch.tick)
         watch.set_container(running.exited)
         try:
             yield running

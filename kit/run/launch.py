@@ -12,7 +12,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from kit.core.model import LaunchPlan, Plan
 from kit.machine import containers, weights
 from kit.machine.containers import Container, ContainerConfig, Engine, KeptLog
 from kit.machine.host import gpus
-from kit.run import asking
+from kit.run import asking, steps
 from kit.spec.runtimes import Runtime
+from kit.spec.runtimes.contract import ServerRequest
 
 Emit = Callable[..., Any]
 
@@ -56,8 +57,8 @@ def launched(
 
     ``mounts`` maps paths in the container to files of the host.
 
-    Journals ``container.created``, ``.started``, ``.ready``, ``.stopped`` and ``.removed`` through
-    ``emit(kind, **data)``.
+    Journals ``container.created``, ``.started``, ``.ready``, ``.stopped`` and ``.removed``, and the
+    steps of start-up and shutdown, through ``emit(kind, **data)``.
 
     Raises:
         LaunchFailed: the engine refused, or the port is taken.
@@ -87,7 +88,7 @@ def launched(
         stack.callback(_twice_if_interrupted, lambda: _keep_log(container, kept_log, emit))
         emit("container.started", launch=index)
         yield Running(
-            container, kept_log, _base_url(container, launch, network), launch, index, emit
+            container, kept_log, _base_url(container, launch, network), launch, index, emit, files
         )
 
 
@@ -102,8 +103,10 @@ class Running:
         launch: LaunchPlan,
         index: int,
         emit: Emit,
+        files: Mapping[str, Path],
     ) -> None:
         self.base_url = base_url
+        self._uploads = {m.sha256: files[m.target] for m in launch.mounts if m.target in files}
         self._container, self._kept = container, log
         self._launch = launch
         self._index = index
@@ -133,6 +136,56 @@ class Running:
             if time.monotonic() > deadline:
                 raise self._not_ready(timeout_s, answer)
             self._ended.wait(POLL_S)
+
+    def prepare(
+        self,
+        requests: Iterable[ServerRequest],
+        timeout_s: float,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Send what makes a ready server ready for work, and journal each as ``startup.step``.
+
+        Raises:
+            ContainerDied: it ended meanwhile; Interrupted: cancelled.
+            NotReady: a request failed, or took longer than ``timeout_s``.
+        """
+        for request in requests:
+            outcome = self._step("startup.step", request, timeout_s, cancelled)
+            if cancelled():
+                raise Interrupted(
+                    "stopped while the runtime was prepared", "run it again when you like"
+                )
+            if outcome.error and self._ended.wait(POLL_S):
+                raise self._died(f"at the step {request.name} of its start")
+            if outcome.error:
+                raise self._unprepared(request, outcome)
+
+    def close(self, requests: Iterable[ServerRequest], timeout_s: float) -> None:
+        """Send what is due before the server is stopped, and journal each as ``shutdown.step``.
+
+        A failure is journalled as a fault: all that counts was measured before.
+        """
+        for request in requests:
+            outcome = self._step("shutdown.step", request, timeout_s, lambda: False)
+            if outcome.error:
+                message = f"the step {request.name} of the shutdown failed: {outcome.error}"
+                remedy = "nothing was measured after it; see container.log"
+                self._emit("fault", code="CLOSING_FAILED", message=message, remedy=remedy)
+
+    def _step(
+        self,
+        kind: str,
+        request: ServerRequest,
+        timeout_s: float,
+        cancelled: Callable[[], bool],
+    ) -> steps.Outcome:
+        def waiting() -> bool:
+            return cancelled() or self._ended.is_set()
+
+        outcome = steps.send(self.base_url, request, self._uploads, timeout_s, waiting)
+        sent = {**request.record, "status": outcome.status, "seconds": outcome.seconds}
+        self._emit(kind, launch=self._index, **sent)
+        return outcome
 
     def exited(self) -> ContainerDied | None:
         """Why the container ended, with the root cause; None while it runs. Costs nothing."""
@@ -181,6 +234,16 @@ class Running:
         return NotReady(
             f"the runtime was not ready after {timeout_s:g} s: {state}{cause}",
             "; ".join(self._advice(longer)),
+        )
+
+    def _unprepared(self, request: ServerRequest, outcome: steps.Outcome) -> NotReady:
+        cause, hint = self._cause_text()
+        late = "" if outcome.status else "raise limits.ready_s in the spec if it only needs longer"
+        asked = f"{request.method} {request.path}"
+        return NotReady(
+            f"the runtime answered, but its step {request.name} ({asked}) failed: "
+            f"{outcome.error}{cause}",
+            "; ".join(self._advice(hint or late)),
         )
 
     def _advice(self, remedy: str) -> list[str]:

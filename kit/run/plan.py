@@ -31,6 +31,7 @@ from kit.core.model import (
 from kit.machine import containers, host, images, weights
 from kit.measure import meters
 from kit.spec import runtimes, workloads
+from kit.spec.runtimes.contract import environment, scratch_size
 from kit.spec.spec import spec_hash
 from kit.spec.workloads import schedule
 
@@ -166,9 +167,10 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
     runtime = runtimes.get(spec.runtime.name)
     network, egress = containers.network_plan(engine)
     runtime_cpus, driver_cpus, sampler_cpus = cpus
+    listen = [LOCALHOST] if network == "host" else []
     return LaunchPlan(
-        argv=runtime.argv(spec, *([LOCALHOST] if network == "host" else [])),
-        env=runtime.env(spec),
+        argv=runtime.argv(spec, *listen),
+        env=environment(runtime, spec, *listen),
         port=runtime.port,
         mounts=mounts(spec),
         network=network,
@@ -179,7 +181,7 @@ def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str
         memory_bytes=spec.limits.memory_mib << 20,
         shm_bytes=spec.limits.shm_mib << 20,
         pids=spec.limits.pids,
-        scratch_bytes=runtime.scratch_bytes or UNSET,
+        scratch_bytes=scratch_size(runtime, spec) or UNSET,
         gpus=_gpus(spec, engine),
     )
 

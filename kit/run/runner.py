@@ -36,6 +36,7 @@ from kit.run.gate import settle
 from kit.run.journey import Journey, container, driving, query_after_load, report, sampling
 from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
 from kit.run.watch import Watch, phase, require_room, reserve, root_cause
+from kit.spec import runtimes
 from kit.spec.spec import document, spec_hash
 from kit.store import refusals, seal
 from kit.store.store import InFlight, Store
@@ -231,6 +232,7 @@ def run_launch(journey: Journey, watch: Watch, index: int) -> None:
         query_after_load(journey, driver, running, index)
         with phase(journal, index, "shutdown"):
             watch.set_container(None)
+            running.close(runtimes.get(spec.runtime.name).closing(spec), STOP_S)
             running.stop(STOP_S)
     with phase(journal, index, "idle", "after"):
         watch.wait(spec.phases.idle_s)

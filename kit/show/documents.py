@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kit.core import jsonio
 from kit.core.errors import KitError, UsageError
 from kit.energy.picture import Picture, picture
-from kit.record import archive, manifest, records
+from kit.record import archive, events, manifest, records
 from kit.record.records import RunRecords
 from kit.spec.spec import MAX_BYTES
 
 _DOCUMENT = 16 << 20
 _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
 _NAMES |= {"start": "env/start", "end": "env/end"}
+
+
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
+
+
+class Step(NamedTuple):
+    """A step of a launch's start-up or shutdown, with its seconds."""
+
+    name: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Documents:
     Attributes:
         run: the run's hash, from the manifest's bytes; the folder's name without a manifest.
         sizes: every file of the run, with its size.
+        steps: the steps of start-up and shutdown, launch by launch.
     """
 
     run: str
@@ -36,6 +48,7 @@ class Documents:
     end: dict[str, Any] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     @property
     def parent(self) -> str:
@@ -76,7 +89,34 @@ def documents_of(run: Path) -> Documents:
             documents["end"],
             sizes,
             faults,
+            steps_of(source),
         )
+
+
+def steps_of(source: archive.ArchiveSource) -> tuple[Step, ...]:
+    """The steps that the journal has, and those that the servers' logs tell, launch by launch."""
+    return (*_journalled(source), *_told(source))
+
+
+def _journalled(source: archive.ArchiveSource) -> Iterator[Step]:
+    try:
+        data = source.read(events.FILE)
+    except KitError:
+        return
+    for event in events.of_kinds(data, ("startup.step", "shutdown.step")):
+        yield Step(str(event.data["name"]), float(event.data["seconds"]))
+
+
+def _told(source: archive.ArchiveSource) -> Iterator[Step]:
+    """Steps of the start-up by the servers' own logs: ``compile_s`` in ``effective.json``."""
+    for name in sorted(n for n in source.names() if n.endswith("/effective.json")):
+        try:
+            told = jsonio.parse(source.read(name), name)["log"].items()
+        except (KitError, LookupError, TypeError, AttributeError):
+            continue
+        for key, value in told:
+            if key.endswith("_s") and _NUMBER.fullmatch(str(value)):
+                yield Step(f"{key.removesuffix('_s')} (its log)", float(value))
 
 
 def _hash_of(source: archive.ArchiveSource, run: Path) -> str:

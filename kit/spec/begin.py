@@ -27,7 +27,6 @@ _MIB, _STEP_MIB, _MOST_MIB = 1 << 20, 256, 8_388_608
 _SLOW_DISK, _SLOW_MEMORY = 1e8, 2e9  # bytes/s: a slow machine is given up late
 _LONGEST_S, _LONGEST_RUN_S = 86_400, 604_800
 _PLAIN = "transformers"  # one request at a time but for batches
-NO_IMAGE = "example/transformers@sha256:" + "0" * 64
 
 
 def runtime_for(model: OwnModel) -> Runtime:
@@ -67,16 +66,10 @@ def spec_for(model: OwnModel, here: Room) -> dict[str, Any]:
 
 
 def warnings(model: OwnModel, document: dict[str, Any], here: Room) -> list[str]:
-    """What will not fit on this machine, and what is still to be filled in."""
+    """What will not fit on this machine."""
     gpus = document.get("devices", {}).get("gpus", 0)
     context = document["runtime"]["options"]["context"]
-    found = list(room.warnings(model, context, 1, gpus, here))
-    if document["image"].get("reference") == NO_IMAGE:
-        found.append(
-            f"kit has no image for {document['runtime']['name']}: make one from the files of "
-            "images/transformers, and write its digest in place of the zeros"
-        )
-    return found
+    return list(room.warnings(model, context, 1, gpus, here))
 
 
 def slug(name: str) -> str:
@@ -92,10 +85,8 @@ def _context(model: OwnModel) -> int:
 def _image(runtime: Runtime, gpus: int) -> dict[str, str]:
     """kit's own image for a runtime, the one with GPU code if GPUs are asked for."""
     recipe = runtime.gpu_recipe if gpus and runtime.gpu_recipe else runtime.recipe
-    if recipe is None:
-        return {"reference": NO_IMAGE}
-    digest = images.recipe(recipe).image_id
-    if not digest:
+    digest = images.recipe(recipe).image_id if recipe else ""
+    if not recipe or not digest:
         raise UsageError(f"the image {recipe} is not locked", f"`kit images lock {recipe}`")
     return {"recipe": recipe, "digest": digest}
 

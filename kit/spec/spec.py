@@ -66,7 +66,9 @@ def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
     faults = list(schemawords.problems(schema(), document))
     if isinstance(document, dict):
-        faults += option_problems(document)
+        own = list(option_problems(document))
+        known = {problem.path for problem in own}  # of a name that kit refuses, its form is no news
+        faults = [p for p in faults if p.path not in known] + own
     if faults:
         return faults
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
@@ -130,6 +132,9 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         section = document.get(part)
         name = section.get("name") if isinstance(section, dict) else None
         if not isinstance(name, str):
+            continue
+        if part == "runtime" and (why := runtimes.refusal(name)):
+            yield Problem("$.runtime.name", why.message, why.remedy)
             continue
         if not registry.knows(name):
             remedy = one_of(name, registry.names())

@@ -42,7 +42,7 @@ def summary(documents: Documents) -> RenderableType:
 
     def made(width: int) -> RenderableType:
         try:
-            parts = run_parts(documents.run, *sources, width)
+            parts = run_parts(documents.run, *sources, width, documents.steps)
         except KitError as error:
             error_text = plain(f"{error.message}: {error.remedy}")
             return Group(badge("fail", "not readable"), error_text, *fault_lines(documents))

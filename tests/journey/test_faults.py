@@ -157,6 +157,17 @@ def test_hanging_server_times_out(workplace: Workplace) -> None:
     assert '"status":"timeout"' in kept
 
 
+@pytest.mark.heavy  # it is given 20 s to end
+def test_a_server_deaf_to_sigterm_is_killed_and_its_run_is_sealed(workplace: Workplace) -> None:
+    spec = loopback_spec({"ignore_sigterm": True})
+    done = workplace.kit("run", workplace.spec(spec), "--runs", workplace.runs)
+    assert done.returncode == 0, done.stderr
+    assert workplace.only_run()["status"] == "complete"
+    stopped = next(e for e in workplace.events() if e["kind"] == "container.stopped")
+    assert stopped["data"]["killed"] is True
+    assert workplace.containers() == []
+
+
 def test_wrong_token_counts_are_noticed(workplace: Workplace) -> None:
     assert run(workplace, loopback_spec({"wrong_token_count": 5})).returncode == 0
     assert "token" in workplace.kit("show", workplace.only_run()["folder"]).stdout.lower()

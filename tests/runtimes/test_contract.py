@@ -22,6 +22,7 @@ from kit.core.model import (
 )
 from kit.machine import images
 from kit.spec import runtimes
+from kit.spec.runtimes import contract
 from kit.spec.runtimes.contract import Runtime
 from tests.runtimes.specs import FOLDER, GPU_ONLY, SMOLLM2, defaults, spec
 
@@ -63,11 +64,33 @@ def test_its_arguments_are_plain_words(name: str) -> None:
     assert all(isinstance(word, str) and word for word in argv)
     assert "None" not in argv
     assert argv == runtime.argv(wanted)
-    assert argv[argv.index("--port") + 1] == str(runtime.port)
-    assert argv[argv.index("--host") + 1] == "0.0.0.0"
-    here = runtime.argv(wanted, "127.0.0.1")
-    assert here[here.index("--host") + 1] == "127.0.0.1"
     assert all(isinstance(value, str) for value in runtime.env(wanted).values())
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_listens_where_it_is_told(name: str, address: str) -> None:
+    runtime, wanted = runtimes.get(name), spec(name)
+    argv = runtime.argv(wanted, address)
+    if runtime.listen_variable:
+        env = contract.environment(runtime, wanted, address)
+        assert env[runtime.listen_variable] == f"{address}:{runtime.port}"
+        assert address not in argv
+    else:
+        assert _flag(argv, "--port") == str(runtime.port)
+        assert _flag(argv, "--host") == address
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_asks_of_its_server_is_plain_data(name: str) -> None:
+    runtime, wanted = runtimes.get(name), spec(name)
+    for steps in (runtime.preparing(wanted), runtime.closing(wanted)):
+        assert len({step.name for step in steps}) == len(steps)
+        for step in steps:
+            assert re.fullmatch("[a-z]+", step.name) and step.path.startswith("/")
+            assert step.body is None or not step.upload
+            assert jsonio.parse(jsonio.canonical(step.record)) == step.record
+            assert not step.upload or step.upload in {f.sha256 for f in wanted.weights.files}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -348,7 +371,8 @@ def test_mlx_lm_batches_only_without_a_seed() -> None:
     assert _paths("mlx-lm", sampling=warm, arrivals=four) == ["$.sampling.temperature"]
     assert _paths("mlx-lm", {"kv_bits": 8}) == []
     assert _paths("mlx-lm", {"kv_bits": 8}, arrivals=four) == ["$.runtime.options.kv_bits"]
-    assert _paths("mlx-lm", devices=DevicesSpec(gpus=2)) == ["$.devices.gpus"]
+    theirs = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    assert _paths("mlx-lm", devices=DevicesSpec(gpus=2), image=theirs) == ["$.devices.gpus"]
 
 
 @pytest.mark.parametrize("name", ["vllm", "sglang", "mlx-lm", "exllamav3"])

@@ -79,7 +79,8 @@ def _text(stream: bytes) -> str:
     return "".join(delta.get("content") or "" for delta in chunks)
 
 
-def test_the_script_and_the_runtimes_options_are_one() -> None:
+def test_the_script_and_the_runtimes_options_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SERVER.parent))
     assert runpy.run_path(str(SERVER))["SCRIPT"] == defaults("loopback")
 
 

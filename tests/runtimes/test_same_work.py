@@ -33,7 +33,10 @@ pytestmark = [
 ]
 FOLDER = Path(__file__).parents[2] / "specs/runtimes"
 REFERENCE = "llama-server"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+# Ollama's image is its maker's: no registry here has it, and test_ollama.py says what was tested.
+NAMES = sorted(
+    path.stem for path in FOLDER.glob("*.json") if specs.load(path).image.recipe is not None
+)
 OTHERS = [name for name in NAMES if name != REFERENCE]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from kit import __version__
 from kit.core.arrays import np
 from kit.core.model import Event, Finding, Manifest
 from kit.energy import scopes
@@ -38,6 +39,7 @@ _AROUND: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "measured": ((), ("stage.done measured",)),
     "shutdown": (("container.stopped",), ("container.removed",)),
 }
+_STEPS = ("startup.step", "shutdown.step")
 _BEFORE, _AFTER = ("run.registered", "sampler.started"), ("sampler.stopped", "run.end")
 # Rules of preflight that follow from spec, plan and the fingerprint alone, by their codes.
 _DERIVED = frozenset(
@@ -68,8 +70,10 @@ def checks(records: RunRecords, manifest: Manifest) -> list[Check]:
 
 def _order(records: RunRecords) -> Iterator[str]:
     """The events of every run, in their one possible order."""
-    expected = [label for n in range(records.spec.launches) for label in _launch(n)]
-    kinds = {*expected, *(entry.partition(" ")[0] for entry in expected)}
+    expected = [
+        label for n in range(records.spec.launches) for label in _launch(n, _steps(records, n))
+    ]
+    kinds = {*_STEPS, *expected, *(entry.partition(" ")[0] for entry in expected)}
     labels = [label for e in records.events if (label := _label(e)).partition(" ")[0] in kinds]
     if labels == _former(expected):
         expected = labels
@@ -82,17 +86,41 @@ def _order(records: RunRecords) -> Iterator[str]:
     yield from _edges(records.events)
 
 
-def _launch(index: int) -> Iterator[str]:
+def _launch(index: int, steps: Mapping[str, list[str]]) -> Iterator[str]:
     yield f"launch.begin {index}"
     for name, part in BLOCKS:
         inside, after = _AROUND.get(name, ((), ()))
+        own = [f"{name}.step {step}" for step in steps.get(f"{name}.step", ())]
+        inside = (*own, *inside) if name == "shutdown" else (*inside, *own)
         yield f"phase.begin {index} {name} {part}"
-        yield from (f"{kind} {index}" for kind in inside)
+        yield from (_numbered(entry, index) for entry in inside)
         yield f"phase.end {index} {name} {part}"
-        for label in after:
-            kind, _, stage = label.partition(" ")
-            yield f"{kind} {index}{stage and ' ' + stage}"
+        yield from (_numbered(entry, index) for entry in after)
     yield f"launch.end {index}"
+
+
+def _numbered(entry: str, index: int) -> str:
+    """A kind, or a kind with a stage or a step, with the launch's number."""
+    kind, _, rest = entry.partition(" ")
+    return f"{kind} {index}{rest and ' ' + rest}"
+
+
+def _steps(records: RunRecords, index: int) -> dict[str, list[str]]:
+    """The steps of a launch by kind: as its runtime gives them, or as journalled where another
+    version of kit, or a runtime that this kit does not know, gave them.
+    """
+    from kit.core.errors import UsageError
+    from kit.spec import runtimes
+
+    try:
+        runtime = runtimes.get(records.spec.runtime.name)
+        if records.plan.kit_version == __version__:
+            due = (runtime.preparing(records.spec), runtime.closing(records.spec))
+            return {k: [r.name for r in own] for k, own in zip(_STEPS, due, strict=True)}
+    except (UsageError, *_PROBLEMS):
+        pass
+    own = [e for e in records.events if e.kind in _STEPS and e.data["launch"] == index]
+    return {kind: [e.data["name"] for e in own if e.kind == kind] for kind in _STEPS}
 
 
 def _former(expected: list[str]) -> list[str]:
@@ -111,6 +139,8 @@ def _label(event: Event) -> str:
         return f"{event.kind} {data['launch']} {data['phase']} {data['part']}"
     if event.kind == "stage.done":
         return f"{event.kind} {data['launch']} {data['stage']}"
+    if event.kind in _STEPS:
+        return f"{event.kind} {data['launch']} {data['name']}"
     return f"{event.kind} {data['launch']}" if "launch" in data else event.kind
 
 

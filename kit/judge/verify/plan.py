@@ -27,6 +27,7 @@ from kit.judge.verify.versions import ruled_by
 from kit.record.archive import ArchiveSource
 from kit.record.manifest import RECOMPUTED, RELATIONS
 from kit.record.records import RunRecords
+from kit.spec.runtimes.contract import ServerRequest
 
 _ROOM = {"memory_bytes": "memory_mib", "shm_bytes": "shm_mib"}
 _HASH = 64
@@ -97,21 +98,39 @@ def _spec(source: ArchiveSource) -> RunSpec:
 def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
     from kit.run import plan
     from kit.spec import runtimes
+    from kit.spec.runtimes.contract import environment, scratch_size
 
     spec, launch = _spec(source), records.plan.launch
     runtime = runtimes.get(spec.runtime.name)
     listen = [plan.LOCALHOST] if launch.network == "host" else []
     if launch.argv != runtime.argv(spec, *listen):
         yield "the container's arguments are not those that the spec gives"
-    if launch.env != runtime.env(spec):
+    if launch.env != environment(runtime, spec, *listen):
         yield "the container's environment is not the one that the spec gives"
     if launch.mounts != plan.mounts(spec):
         yield "the files in the container are not where the spec puts them"
-    if launch.scratch_bytes != (runtime.scratch_bytes or UNSET):
+    if launch.scratch_bytes != (scratch_size(runtime, spec) or UNSET):
         yield "the container's /tmp is not the one that its runtime needs"
     if launch.port != runtime.port:
         yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
     yield from _offered(records)
+    yield from _asked(records, "startup.step", runtime.preparing(spec))
+    yield from _asked(records, "shutdown.step", runtime.closing(spec))
+
+
+def _asked(records: RunRecords, kind: str, requests: tuple[ServerRequest, ...]) -> Iterator[str]:
+    """What the server was asked beside the schedule, against what the runtime asks for.
+
+    `kit.judge.verify.journal` checks how many steps there are, and where.
+    """
+    due = {request.name: request.record for request in requests}
+    for event in records.events:
+        if event.kind != kind:
+            continue
+        name, launch = event.data["name"], event.data["launch"]
+        sent = {k: v for k, v in event.data.items() if k not in ("launch", "status", "seconds")}
+        if name in due and sent != due[name]:
+            yield f"launch {launch}: its step {name[:20]!a} is not the one that the spec gives"
 
 
 def _stated(records: RunRecords, _source: ArchiveSource) -> Iterator[str]:

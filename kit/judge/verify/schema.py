@@ -76,6 +76,8 @@ _EVENT_DATA: dict[str, dict[str, type | tuple[type, ...]]] = {
     "phase.end": {"launch": int, "phase": str, "part": (str, type(None))},
     "launch.begin": {"launch": int},
     "launch.end": {"launch": int},
+    "startup.step": {"launch": int, "name": str, "seconds": (int, float)},
+    "shutdown.step": {"launch": int, "name": str, "seconds": (int, float)},
 }
 
 

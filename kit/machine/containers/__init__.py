@@ -11,6 +11,7 @@ from kit.machine.containers.container import (
     Container,
     ContainerConfig,
     Exit,
+    environment,
     tmpfs,
 )
 from kit.machine.containers.engine import Engine, connect
@@ -38,6 +39,7 @@ __all__ = (
     "KeptLog",
     "Missing",
     "connect",
+    "environment",
     "facts_of",
     "gpu_device_ids",
     "gpu_request",

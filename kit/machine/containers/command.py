@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from kit.machine.containers import LOG_DRIVER, LOG_LIMITS, ContainerConfig, tmpfs
+from kit.machine.containers import (
+    LOG_DRIVER,
+    LOG_LIMITS,
+    ContainerConfig,
+    environment,
+    tmpfs,
+)
 
 
 def command_line(config: ContainerConfig) -> tuple[str, ...]:
@@ -18,7 +24,7 @@ def command_line(config: ContainerConfig) -> tuple[str, ...]:
     argv += ["--no-healthcheck", f"--log-driver={LOG_DRIVER}"]
     argv += [f"--log-opt={key}={value}" for key, value in LOG_LIMITS.items()]
     argv += [f"--label={key}={value}" for key, value in config.labels.items()]
-    argv += [f"--env={key}={value}" for key, value in config.env.items()]
+    argv += [f"--env={key}={value}" for key, value in environment(config).items()]
     for target, path in sorted(config.mounts.items()):
         argv.append(f"--mount=type=bind,src={path.resolve()},dst={target},readonly")
     return (*argv, config.image, *config.argv)

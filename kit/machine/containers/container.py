@@ -161,7 +161,7 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
 
     return {
         "command": list(config.argv),
-        "environment": dict(config.env),
+        "environment": environment(config),
         "name": config.name,
         "labels": dict(config.labels),
         "mounts": [
@@ -193,6 +193,14 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
         "use_config_proxy": False,
     }
+
+
+def environment(config: ContainerConfig) -> dict[str, str]:
+    """The container's variables. Images of CUDA ask for every GPU in theirs, and an engine whose
+    default runtime is NVIDIA's would give them; a spec that asks for none gets none.
+    """
+    none = {} if config.gpu_ids else {"NVIDIA_VISIBLE_DEVICES": "void"}
+    return {**config.env, **none}
 
 
 def tmpfs(config: ContainerConfig) -> dict[str, str]:

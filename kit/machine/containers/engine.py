@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from kit.core.errors import EngineUnavailable, KitError, LaunchFailed
 from kit.core.model import ImageIdentity
-from kit.machine.containers import endpoint
+from kit.machine.containers import endpoint, manifests
 from kit.machine.containers.container import Container, ContainerConfig, arguments
 from kit.machine.containers.enginefacts import facts_of, identity, image_store
 from kit.machine.containers.faults import Missing, engine_errors
@@ -124,7 +126,28 @@ class Engine:
                 attrs = self._client.images.get(reference).attrs
         except Missing:
             return None
-        return identity(reference, attrs, image_store(self._info))
+        found = identity(reference, attrs, image_store(self._info))
+        return found if found.config_digest else self._with_digests(found, attrs)
+
+    def _with_digests(self, image: ImageIdentity, attrs: Mapping[str, Any]) -> ImageIdentity:
+        """The image with what its id leads to: a containerd store does not say it."""
+        platform = (str(attrs.get("Os")), str(attrs.get("Architecture")))
+        digests = manifests.of(image.image_id, self._saved(image.image_id), platform)
+        return msgspec.structs.replace(
+            image,
+            config_digest=digests.config_digest,
+            manifest_digest=digests.manifest_digest or image.manifest_digest,
+            index_digest=digests.index_digest or image.index_digest,
+        )
+
+    def _saved(self, image_id: str) -> Iterator[bytes]:
+        """The image as an archive, in pieces, as the engine saves it."""
+        url, version = self._endpoint.url, self._client.api.api_version
+        with (
+            engine_errors("save the image"),
+            closing(_client(url, version, LOAD_TIMEOUT_S)) as client,
+        ):
+            yield from client.images.get(image_id).save()
 
     def load(self, tar: Path) -> str:
         """Load the image archive ``tar``; returns the image's id.
@@ -149,13 +172,8 @@ class Engine:
         Raises:
             LaunchFailed: the engine refused.
         """
-        url, version = self._endpoint.url, self._client.api.api_version
-        with (
-            engine_errors("save the image"),
-            tar.open("wb") as file,
-            closing(_client(url, version, LOAD_TIMEOUT_S)) as client,
-        ):
-            for piece in client.images.get(image_id).save():
+        with tar.open("wb") as file:
+            for piece in self._saved(image_id):
                 file.write(piece)
         return tar
 

@@ -22,6 +22,7 @@ from kit.machine.weights.source import parse
 
 NOBODY = 65534  # the container's user and group, see `kit.machine.containers`
 Progress = Callable[[int], object]
+BLOB = "sha256-"  # Ollama's name of a blob begins with it, and its hash follows
 _CHUNK = 8 << 20  # bytes between two calls of a progress
 _HASHING = threading.Lock()  # a form that checks after every key must not hash one file many times
 
@@ -45,11 +46,13 @@ def find(
 ) -> Path | None:
     """The file with this hash in the store or in a folder, or None.
 
-    In ``folders`` (without sub-folders) only files with one of ``names`` are read, if any is given.
+    In ``folders`` (without sub-folders) only files with one of ``names``, or with the name that
+    Ollama gives a blob with this hash, are read, if any name is given.
     With ``remember=False`` nothing is written, not even a computed hash.
     """
     stored = store_dir() / sha256
     wanted = [name for name in names if name]
+    wanted += [f"{BLOB}{sha256}"] if wanted else []
     places = [*([stored] if is_file(stored) else []), *_candidates(folders, wanted)]
     return next((path for path in places if known_hash(path, remember=remember) == sha256), None)
 

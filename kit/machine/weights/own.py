@@ -8,16 +8,19 @@ they say of themselves is cleaned, bounded, and used for names and sizes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
 from kit.machine.weights import gguf, hub
-from kit.machine.weights.files import is_file, known_hash
+from kit.machine.weights.files import BLOB, is_file, known_hash
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
 Kind = Literal["gguf", "safetensors"]
@@ -30,6 +33,7 @@ _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _LICENCE = re.compile(r"^license:[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
@@ -141,10 +145,29 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
     files = tuple(_hashed(path, found.source, progress) for path in found.paths)
     facts, shape = (_of_gguf if found.kind == "gguf" else _of_config)(found)
     own = facts.get("name", "") or _stem(found)
+    if found.kind == "gguf" and not found.source:
+        files = (_as_gguf(files[0], own),)
     name = found.source.origin if found.source else own
     revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
     licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
     return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
+
+
+def kv_bytes(paths: Iterable[Path]) -> int | None:
+    """Bytes of a model's KV cache a token at 16 bits, by what its files say; None if they do not.
+
+    Args:
+        paths: the model's files on this machine, by whatever names.
+    """
+    for path in paths:
+        if gguf.is_gguf(path):
+            return _of_gguf(Found("gguf", (path,), None))[1].kv_bytes
+        with suppress(OSError, jsonio.JsonRefused):
+            if path.stat().st_size <= _CONFIG_BYTES:
+                config = jsonio.parse(path.read_bytes(), CONFIG, any_integer=True)
+                if isinstance(config, dict) and "num_hidden_layers" in config:
+                    return _shape_of(config).kv_bytes
+    return None
 
 
 # --- which files ----------------------------------------------------------------------------------
@@ -294,6 +317,19 @@ def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> Weig
     return WeightFile(path=path.name, source=named, sha256=sha256, size=size)
 
 
+def _as_gguf(file: WeightFile, model: str) -> WeightFile:
+    """A file under a name that ends in .gguf, by which runtimes know its kind.
+
+    A blob of Ollama's is named by its model: `kit.machine.weights.files.find` finds it by its hash.
+    """
+    if file.path.lower().endswith(".gguf"):
+        return file
+    if not file.path.startswith(BLOB):
+        return replace(file, path=f"{file.path}.gguf")
+    name = f"{_ODD.sub('-', model).strip('-.')[: _LONGEST - 5] or 'model'}.gguf"
+    return replace(file, path=name, source=f"file:{name}")
+
+
 def _joint(files: tuple[WeightFile, ...]) -> str:
     """The hash of one file, or one over the hashes of several."""
     if len(files) == 1:
@@ -330,6 +366,13 @@ def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
 
 def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     config = _json(found.folder / CONFIG)
+    # Often a path of the machine that made the file: only a repository's name is taken.
+    called = _text(config.get("_name_or_path"))
+    return {"name": called if _REPO.fullmatch(called) else ""}, _shape_of(config)
+
+
+def _shape_of(config: dict[str, Any]) -> Shape:
+    """The shape that a config.json gives."""
     inner = config.get("text_config")
     facts = {**config, **inner} if isinstance(inner, dict) else config
 
@@ -341,11 +384,7 @@ def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     kv_heads = number("num_key_value_heads", _LAYERS) or heads
     layers = number("num_hidden_layers", _LAYERS)
     kv = 4 * layers * kv_heads * each if layers and kv_heads and each else None
-    # Often a path of the machine that made the file: only a repository's name is taken.
-    called = _text(facts.get("_name_or_path"))
-    named = {"name": called if _REPO.fullmatch(called) else ""}
-    context = number("max_position_embeddings", _CONTEXT)
-    return named, Shape(_text(facts.get("model_type")), context, kv)
+    return Shape(_text(facts.get("model_type")), number("max_position_embeddings", _CONTEXT), kv)
 
 
 def _licence(folder: Path) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 Reads = Sequence[tuple[int, bytes]]
 
-MAX_BODY = 256 << 20
+MAX_BODY = 64 << 20
 _MAX_HEAD = 64 << 10
 _PACKED = ("gzip", "x-gzip", "deflate")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -64,6 +64,8 @@ def head_of(data: bytes) -> Head | None:
         if head.status >= 200:
             return head
         start = head.size
+        if start > _MAX_HEAD:  # interim heads without end
+            raise MalformedAnswerError(f"the server does not speak HTTP: {quoted(data)}")
 
 
 def _refuse(begun: bytes) -> None:

@@ -42,6 +42,8 @@ def events(body: Reads, complete: bool = True, between: bytes = b"\n\n") -> Iter
     blocks = content.split(between)
     for block in blocks if complete else blocks[:-1]:
         end = min(end + len(block) + len(between), len(content))
+        if not block:  # a server may send nothing but newlines, by the million
+            continue
         while arrived < end:
             at += 1
             arrived += len(body[at][1])

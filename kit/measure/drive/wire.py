@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from kit.measure.drive.body import MAX_BODY, Chunked, Head, MalformedAnswerError, head_of
 
+# A server that sends a byte at a time must not fill memory with what surrounds each byte.
+_MAX_READS, _MAX_HEAD_READS = 1 << 20, 1024
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _TRAILERS_END = b"\r\n\r\n"
 # A line of its own: inside a text a line break would be escaped.
@@ -106,11 +108,16 @@ class Exchange(asyncio.BufferedProtocol):
         if self._ends_with(data):
             self._finish(None)
         elif self._size > MAX_BODY:
-            self._finish(OverflowError(f"the answer is longer than {MAX_BODY >> 20} MiB"))
-            self.drop()
+            self._give_up(f"the answer is longer than {MAX_BODY >> 20} MiB")
+        elif len(self.reads) >= _MAX_READS:
+            self._give_up(f"the answer came in more than {_MAX_READS} pieces")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(exc)
+
+    def _give_up(self, reason: str) -> None:
+        self._finish(OverflowError(reason))
+        self.drop()
 
     def drop(self) -> None:
         """Close the connection at once."""
@@ -133,6 +140,8 @@ class Exchange(asyncio.BufferedProtocol):
         except MalformedAnswerError:
             return True
         if head is None:
+            if len(self.reads) >= _MAX_HEAD_READS:
+                self._give_up(f"the answer's head came in more than {_MAX_HEAD_READS} pieces")
             return False
         self._ends_with = self._way_of(head)
         return self._ends_with(received[head.size :])

@@ -28,6 +28,7 @@ from kit.core.model import Finding, Plan
 from kit.machine import containers, host, queue
 from kit.machine import weights as models
 from kit.machine.host import absent, gpus, is_absent
+from kit.machine.weights import own
 from kit.record import events
 from kit.store.store import Store
 
@@ -55,6 +56,7 @@ def gather(
         },
         "self_named": {target: models.own_name(path) for target, path in weights.items()},
         "misnamed": _misnamed(plan),
+        "kv_bytes": own.kv_bytes(weights.values()) if plan.launch.gpus else None,
         "disk_free": disk_free(folder),
         "port_free": _port_free(plan),
         "gpu_energy": _gpu_energy() if plan.launch.gpus else absent("no GPU is planned for"),

@@ -24,6 +24,8 @@ TOKEN_BYTES = 64
 DISK_MARGIN = 256 << 20
 # Context, activations and the runtime in addition to the weights; with less it will not start.
 MEMORY_FACTOR = 1.2
+# Of a GPU's memory: the rest is the driver's, the runtime's and its activations'.
+MEMORY_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,30 @@ def _gpus(case: Case) -> Iterator[Finding]:
         )
 
 
+def _gpu_memory(case: Case) -> Iterator[Finding]:
+    """Weights and KV cache, which is estimated, against the memory of the GPUs asked for."""
+    gpus = case.host["gpus"]
+    boards = [] if is_absent(gpus) else list(gpus.values())[: case.spec.devices.gpus]
+    sizes = [b.get("memory_total_bytes") for b in boards if isinstance(b, Mapping)]
+    has = sum(size for size in sizes if isinstance(size, int))
+    if not has or case.plan.model is None:
+        return
+    weights = sum(file.size for file in case.plan.model.files)
+    context = case.spec.runtime.options.get("context")
+    kv = case.facts.get("kv_bytes")
+    slots = case.spec.arrivals.concurrency
+    cache = kv * context * slots if isinstance(kv, int) and isinstance(context, int) else 0
+    what = f"{_bytes(weights)} of weights"
+    what += f" and an estimated {_bytes(cache)} of KV cache" if cache else ""
+    remedy = "take a smaller model, quantisation or context, or more GPUs"
+    if weights > has:
+        yield fail("GPU_MEMORY_LIMIT", f"{what}: the GPUs have {_bytes(has)}", remedy)
+    elif weights + cache > has * MEMORY_SHARE:
+        yield warn("GPU_MEMORY_LOW", f"{what}: the GPUs have {_bytes(has)}", remedy)
+    else:
+        yield ok("GPU_MEMORY", f"{what}, {_bytes(has)} on the GPUs")
+
+
 _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _engine,
     _image,
@@ -248,6 +274,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _port,
     _meters,
     _gpus,
+    _gpu_memory,
 )
 
 

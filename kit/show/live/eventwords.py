@@ -113,6 +113,12 @@ def _stopped(data: Data) -> str:
     return "container stopped" + ("" if code is None else f", exit code {int(code)}")
 
 
+def _step(data: Data) -> str:
+    status = data["status"]
+    went = "" if isinstance(status, int) and 200 <= status < 300 else f", HTTP {status}"
+    return f"{data['name']}: {float(data['seconds']):.3g} s{went if status else ', no answer'}"
+
+
 def _end(data: Data) -> Words:
     level = {"complete": "ok", "aborted": "warn"}.get(str(data["status"]), "fail")
     reason = f": {data['reason']}" if data.get("reason") else ""
@@ -130,7 +136,9 @@ _WORDS: dict[str, Callable[[Data], Words]] = {
     "launch.end": lambda d: ("ok", f"launch {int(d['launch'])} ended"),
     "container.created": _of_launch("container made"),
     "container.started": _of_launch("container started"),
-    "container.ready": _of_launch("the runtime is ready"),
+    "container.ready": _of_launch("the server answers"),
+    "startup.step": _of_launch(_step),
+    "shutdown.step": _of_launch(_step),
     "container.stopped": _of_launch(_stopped),
     "container.removed": _of_launch("container removed"),
     "phase.begin": _of_launch(lambda d: f"{names.phase(d['phase'], d.get('part'))} began"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 
@@ -10,6 +10,7 @@ from kit.energy import names
 from kit.energy.names import NETS
 from kit.energy.results.document import NetEnergy, Results
 from kit.energy.steady import Steady
+from kit.show.documents import Step
 from kit.show.render.console import facts, plain
 from kit.show.render.numbers import measured
 from kit.show.report import words
@@ -34,6 +35,16 @@ def nets(results: Results) -> tuple[str, RenderableType | None]:
 
 def _net(net: NetEnergy) -> str:
     return "; ".join(filter(None, (f"{measured(net)} J", words.baseline(net))))
+
+
+def steps(steps: Sequence[Step]) -> RenderableType | None:
+    """What start-up and shutdown consist of: each launch's seconds, a line a step."""
+    seconds: dict[str, list[str]] = {}
+    for step in steps:
+        seconds.setdefault(step.name, []).append(f"{step.seconds:.3g}")
+    if not seconds:
+        return None
+    return facts((name, f"{', '.join(each)} s") for name, each in seconds.items())
 
 
 def checks(results: Results) -> RenderableType | None:

@@ -16,6 +16,7 @@ from kit.energy.reasons import notices, sentence
 from kit.energy.results import from_document
 from kit.energy.results.document import Metric, Outputs, Phase, Results
 from kit.energy.results.form import MALFORMED
+from kit.show.documents import Step
 from kit.show.mean import HEADING, LEGEND, interval, mean
 from kit.show.render import evidence
 from kit.show.render.console import (
@@ -46,27 +47,41 @@ class RunParts(NamedTuple):
     results: list[RenderableType]
 
 
-def run(name: str, manifest: Document, spec: Document, results: Document) -> None:
+def run(
+    name: str,
+    manifest: Document,
+    spec: Document,
+    results: Document,
+    steps: Sequence[Step] = (),
+) -> None:
     """Print one run in full; arguments and errors as of `run_parts`."""
     console, short = stdout(), name[:SHORT]
-    parts = run_parts(name, manifest, spec, results, console.width)
+    parts = run_parts(name, manifest, spec, results, console.width, steps)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
     put(console, *parts.about, *parts.results, Text(), ways)
 
 
 def run_parts(
-    name: str, manifest: Document, spec: Document, results: Document, width: int
+    name: str,
+    manifest: Document,
+    spec: Document,
+    results: Document,
+    width: int,
+    steps: Sequence[Step] = (),
 ) -> RunParts:
     """One run in full, for ``width`` columns.
 
     Args:
         name: the run's hash, or another name.
+        steps: the steps of start-up and shutdown, launch by launch.
 
     Raises:
         ArchiveRefused: the documents do not have kit's form.
     """
     try:
-        return RunParts(_about(name, manifest, spec), _result_parts(from_document(results), width))
+        return RunParts(
+            _about(name, manifest, spec), _result_parts(from_document(results), width, steps)
+        )
     except (*MALFORMED, ArithmeticError) as error:
         raise ArchiveRefused(
             "DOCUMENT_MALFORMED",
@@ -84,12 +99,13 @@ def _about(name: str, manifest: Document, spec: Document) -> list[RenderableType
     ]
 
 
-def _result_parts(results: Results, width: int) -> list[RenderableType]:
+def _result_parts(results: Results, width: int, steps: Sequence[Step]) -> list[RenderableType]:
     return [
         *_unequal(results),
         *_section("results", _metrics(results, width)),
         *_section("", _missing(results)),
         *_section(*_phases(results, width)),
+        *_section("steps of start-up and shutdown", evidence.steps(steps)),
         *_section(*evidence.nets(results)),
         *_section("checks", evidence.checks(results)),
         *_section("notices", _notices(results)),

@@ -6,10 +6,13 @@ is the runtime's, its object a `kit.spec.runtimes.contract.Runtime`.
 
 from __future__ import annotations
 
+from kit.core.errors import UsageError
 from kit.core.registry import Registry
+from kit.spec.runtimes import refused
 from kit.spec.runtimes.contract import Runtime
+from kit.spec.runtimes.refused import Refusal
 
-__all__ = ("GROUP", "Runtime", "get", "knows", "names")
+__all__ = ("GROUP", "Runtime", "get", "knows", "names", "refusal")
 
 GROUP = "kit.runtimes"
 OWN = (
@@ -24,6 +27,7 @@ OWN = (
     "openvino-genai",
     "onnxruntime-genai",
     "ctranslate2",
+    "ollama",
     "loopback",
 )
 _REGISTRY = Registry("runtime", GROUP, "kit.spec.runtimes", OWN, "RUNTIME")
@@ -39,7 +43,17 @@ def knows(name: str) -> bool:
     return _REGISTRY.knows(name)
 
 
+def refusal(name: str) -> Refusal | None:
+    """Why kit has no runtime of this name; None if it has one, or knows nothing of the name."""
+    return None if knows(name) else refused.refusal(name)
+
+
 def get(name: str) -> Runtime:
     """The runtime called ``name``; raises `UsageError` if there is none."""
-    runtime: Runtime = _REGISTRY.get(name)
+    try:
+        runtime: Runtime = _REGISTRY.get(name)
+    except UsageError as error:
+        if why := refusal(name):
+            raise UsageError(why.message, why.remedy) from error
+        raise
     return runtime

@@ -2,7 +2,8 @@
 
 A runtime says how its server is started in the image, what a request looks like, when the server
 is ready, how its tokens are counted and what it cannot do. It starts nothing and reads nothing:
-`kit.run.launch` runs the container, `kit.measure.drive` sends the requests.
+`kit.run.launch` runs the container, `kit.run.steps` prepares the server, `kit.measure.drive` sends
+the requests.
 """
 
 from __future__ import annotations
@@ -32,6 +33,27 @@ class PromptIds(NamedTuple):
     extra: Mapping[str, Any] = MappingProxyType({})
 
 
+class ServerRequest(NamedTuple):
+    """A request that kit sends once, outside of what is measured: a step of start-up or shutdown.
+
+    ``name`` is the step's in the journal. ``body`` goes as JSON; or ``upload``, the SHA-256 of a
+    mounted file, whose bytes are then the body. It is done when the answer is a success.
+    """
+
+    name: str
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    upload: str = ""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the journal says was sent."""
+        sent = {"name": self.name, "method": self.method, "path": self.path}
+        body = {"body": dict(self.body)} if self.body is not None else {}
+        return {**sent, **body, **({"upload": self.upload} if self.upload else {})}
+
+
 class Runtime(Protocol):
     """The contract of a runtime; third parties register theirs under ``kit.runtimes``.
 
@@ -58,6 +80,9 @@ class Runtime(Protocol):
             own begins with the first runtime that loads its kind.
         scratch_bytes: size of a /tmp from which programs may run, for a runtime that compiles when
             it starts; 0 for the usual /tmp of 256 MiB, from which nothing runs.
+        copies_weights: it keeps a copy of the model's files in its /tmp, which is so much larger.
+        listen_variable: the variable of the environment that says where to listen, as
+            ``ADDRESS:PORT``, for a server that takes no argument for it.
         log_facts: what only the server's log tells once it is ready: name → regular expression
             with one group, the last match of which counts. Names ending in ``_s`` are the seconds
             of a step of the startup phase.
@@ -81,6 +106,8 @@ class Runtime(Protocol):
     loads: tuple[str, ...] = ()
     gpu_recipe: str | None = None
     scratch_bytes: int = 0
+    copies_weights: bool = False
+    listen_variable: str = ""
     log_facts: Mapping[str, str] = MappingProxyType({})
     prompt_ids: PromptIds | None = None
 
@@ -102,6 +129,29 @@ class Runtime(Protocol):
     def problems(self, spec: RunSpec) -> list[Problem]:
         """Parts of ``spec`` that this runtime cannot do."""
         ...
+
+    def preparing(self, spec: RunSpec) -> tuple[ServerRequest, ...]:  # noqa: ARG002 the contract
+        """Requests that make a server that answers ready for work: a model's load, for instance."""
+        return ()
+
+    def closing(self, spec: RunSpec) -> tuple[ServerRequest, ...]:  # noqa: ARG002 the contract
+        """Requests before the server is stopped: a model's unload, for instance."""
+        return ()
+
+
+# --- what the container is given, by these facts ------------------------------------------------
+
+
+def environment(runtime: Runtime, spec: RunSpec, listen: str = ANY_ADDRESS) -> dict[str, str]:
+    """The container's environment, with the address where the server is told it in a variable."""
+    name = runtime.listen_variable
+    return runtime.env(spec) | ({name: f"{listen}:{runtime.port}"} if name else {})
+
+
+def scratch_size(runtime: Runtime, spec: RunSpec) -> int:
+    """The size of a /tmp from which programs may run, bytes; 0 for the usual one."""
+    copied = spec.weights.files if runtime.copies_weights and spec.weights else ()
+    return runtime.scratch_bytes + sum(file.size for file in copied)
 
 
 # --- pieces that runtimes share -----------------------------------------------------------------

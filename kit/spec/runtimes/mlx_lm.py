@@ -1,6 +1,7 @@
 """mlx-lm's OpenAI-compatible server, on CUDA or on a CPU.
 
-kit locks no image for it: a spec names your own by digest; its entry point is ``mlx_lm.server``.
+kit's image runs on the CPU. For a GPU a spec names your own by digest, with MLX's CUDA build; its
+entry point is ``mlx_lm.server``. Metal cannot be reached from a container.
 
 What it cannot do, seen in its source (0.32.2): it ignores ``ignore_eos``, so that answers may end
 early; it has no limit of context, so that ``context`` only holds the answer's length against the
@@ -36,8 +37,8 @@ _MODEL = "default_model"  # the one that --model names; any other name would be 
 class MlxLm(Runtime):
     name = "mlx-lm"
     title = "mlx-lm server (safetensors models; answers end where the model ends them)"
-    recipe = None
-    gpu = True
+    recipe = "mlx-lm"
+    gpu = False
     port = 8080
     ready_path = "/health"
     effective_paths = ("/v1/models",)

@@ -1,8 +1,9 @@
 """What runtimes have in common whose engine stands behind kit's thin server (`images/server`).
 
-They run on the CPU, one request after another, each with the threads that the spec says. Prompts
-are never cached. The server counts token ids, shows them on /tokenize, and never chooses a token
-that ends a text where ``ignore_eos`` is asked for, so that exactly ``max_tokens`` are generated.
+They run on the CPU, one request after another, with as many threads as the container has CPUs, or
+as the spec says. Prompts are never cached. The server counts token ids, shows them on /tokenize,
+and never chooses a token that ends a text where ``ignore_eos`` is asked for, so that exactly
+``max_tokens`` are generated.
 """
 
 from __future__ import annotations
@@ -88,11 +89,11 @@ class Thin(Runtime):
 
 
 def threads_option() -> dict[str, Any]:
-    """The option ``threads``."""
+    """The option ``threads``. More threads than CPUs wait for one another, and work for minutes."""
     return option(
-        "integer",
-        2,
-        "Threads that compute. Always said: left alone, the engine counts the machine's CPUs.",
+        ["integer", "null"],
+        None,
+        "Threads that compute; null for as many as the container has CPUs.",
         minimum=1,
         maximum=1024,
     )
