@@ -35,6 +35,10 @@ class Handler(BaseHTTPRequestHandler):
         text = body.get("content", body.get("prompt", ""))
         if "boom" in text:
             return self._reply(500, b"{}")
+        if "stream" in body or "stream_options" in body:  # as SGLang does
+            return self._reply(501, b"{}")
+        if text.startswith("json:"):
+            return self._reply(200, text.removeprefix("json:").encode())
         tokens: list[Any] = ["a"] if "word" in text else [ord(letter) for letter in text]
         return self._reply(200, json.dumps({"tokens": tokens}).encode())
 
@@ -71,7 +75,8 @@ def test_the_configuration_is_what_each_path_answers(url: str) -> None:
 
 
 def test_ids_come_back_for_the_requests_own_body(url: str) -> None:
-    bodies = [{"prompt": "ab"}, {"prompt": "c"}]
+    streamed = {"stream": True, "stream_options": {"include_usage": True}}
+    bodies = [{"prompt": "ab", **streamed}, {"prompt": "c", **streamed}]
     told = list(asking.prompt_tokens(url, PromptIds("/tokenize"), _requests(*bodies)))
     assert [(line.index, line.count, line.ids) for line in told] == [
         (0, 2, (97, 98)),
@@ -91,6 +96,21 @@ def test_what_the_server_cannot_tell_is_left_out(url: str, text: str) -> None:
     bodies = [{"prompt": "a"}, {"prompt": text}, {"prompt": "b"}]
     told = list(asking.prompt_tokens(url, PromptIds("/tokenize"), _requests(*bodies)))
     assert [line.index for line in told] == [0]
+
+
+@pytest.mark.parametrize(
+    "tokens", ["[true]", "[-1]", '""', "{}", "[10000000000000000000000]", "null", "[1.5]"]
+)
+def test_a_server_that_answers_nonsense_tells_nothing(url: str, tokens: str) -> None:
+    """The run was measured: nothing that its server says now may end it, or seal what fails."""
+    requests = _requests({"prompt": 'json:{"tokens":' + tokens + "}"})
+    assert not list(asking.prompt_tokens(url, PromptIds("/tokenize"), requests))
+
+
+def test_a_slow_server_is_not_asked_for_ever(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PROMPTS_S", -1.0)
+    requests = _requests({"prompt": "a"}, {"prompt": "b"})
+    assert not list(asking.prompt_tokens(url, PromptIds("/tokenize"), requests))
 
 
 def test_of_many_prompts_the_ids_of_the_first_are_kept(url: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from kit.core import jsonio
 from kit.energy import results
+from kit.judge.replay import judge
 from kit.judge.verify import verify
 from kit.record import archive, records
 from kit.show import report
@@ -55,3 +56,28 @@ def test_no_committed_run_names_its_machine(run: Path) -> None:
     for path in run.rglob("*.json*"):
         if "private" not in path.parts:
             assert not re.search(rb'"/(root|home|work|tmp)/', path.read_bytes()), path
+
+
+# --- runs of several runtimes on real H100s ----------------------------------------------------
+
+H100 = Path(__file__).parents[1] / "benchmarks/results/h100-runtimes"
+ON_H100 = sorted(H100.glob("*.kit"))
+EQUAL = [("llama-server-1", "vllm-1"), ("llama-server-16", "vllm-16")]
+
+
+@pytest.mark.parametrize("run", ON_H100, ids=lambda p: p.stem)
+def test_a_run_on_an_h100_verifies_and_the_table_has_its_numbers(run: Path) -> None:
+    verdict = verify(run)
+    assert verdict.passed, [f"{c.code}: {c.message}" for c in verdict.failures]
+    metrics = results.compute(records.read(run)).metrics
+    joules = metrics["gpu_energy_per_output_token"].value
+    page = H100.with_suffix(".md").read_text("utf-8")
+    assert joules is not None
+    told = [float(number) for number in re.findall(r"\| (\d+\.\d+) ±", page)]
+    assert min(abs(number / joules - 1) for number in told) < 0.005, joules
+
+
+@pytest.mark.parametrize(("original", "new"), EQUAL)
+def test_two_runtimes_did_the_same_work_there(original: str, new: str) -> None:
+    judged = judge(H100 / f"{original}.kit", H100 / f"{new}.kit", ["runtime", "weights"])
+    assert judged.work is not None and judged.work.same == "same", judged.work

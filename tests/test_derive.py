@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from kit.cli.main import dispatch
 from kit.core import jsonio
-from kit.core.errors import WeightsUnavailable
+from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import Derivation, WeightFile, WeightsSpec
+from kit.judge.replay import undertaking
 from kit.machine import images, weights
-from kit.machine.weights import derive
+from kit.machine.weights import derive, naming, origins
 from kit.spec import spec as specs
 from tests.runtimes.specs import SMOLLM2
 
@@ -25,8 +30,10 @@ FILE = WeightFile(
 def test_a_derivation_names_the_locked_image_of_this_kit() -> None:
     found = derive.derivation("safetensors", (SMOLLM2,))
     assert found.digest == images.recipe("convert").image_id
-    with pytest.raises(WeightsUnavailable, match="derives no 'onyx'"):
+    with pytest.raises(UsageError, match="derives no 'onyx'"):
         derive.derivation("onyx", (SMOLLM2,))
+    with pytest.raises(UsageError, match=r"from one \.gguf file, not from model.safetensors"):
+        derive.derivation("onnx", (FILE,))
 
 
 @pytest.mark.parametrize("change", [{"digest": "sha256:" + "0" * 64}, {"recipe": "loopback"}])
@@ -94,3 +101,85 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     ):
         pass
     assert "\n" not in caught.value.message
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_form_that_was_derived_here_says_nothing_of_other_files(cache: Path) -> None:
+    """A spec that calls safetensors a form of which this machine knows other files."""
+    derived = Derivation(form="onnx", recipe="convert", digest="sha256:" + "0" * 64, files=(FILE,))
+    wanted = WeightsSpec(repo="r", revision="1", files=(FILE,), derived=derived)
+
+    def doubted() -> bool:
+        found = naming.doubts(wanted, (cache,))
+        return any("nothing here shows that these files are onnx" in d.message for d in found)
+
+    assert doubted()
+    origins.note_derived(derived, {"model.onnx": "b" * 64})
+    assert doubted()
+    origins.note_derived(derived, {FILE.path: FILE.sha256})
+    assert not doubted()
+    assert origins.of_derivation(derived).keys() == {"model.onnx", FILE.path}
+
+
+def test_a_replay_says_how_to_derive_what_is_missing(cache: Path) -> None:
+    """A replay derives nothing by itself: its list says what to do before it."""
+    spec = specs.load(ROOT / "specs/runtimes/vllm.json")
+    assert spec.weights
+    absent = list(undertaking._files(spec, (cache,)))
+    assert {part.state for part in absent} == {"absent"}
+    assert all(p.error and "`kit weights add`" in p.error.remedy for p in absent)
+    published = msgspec.structs.replace(spec.weights, derived=msgspec.UNSET)
+    others = undertaking._files(msgspec.structs.replace(spec, weights=published), (cache,))
+    assert all(p.error and "--weights" in p.error.remedy for p in others)
+
+
+GGUF_SPEC = str(ROOT / "specs/runtimes/llama-server.json")
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), shutil.Error([("a", "b", "full")])]
+)
+def test_a_derivation_that_fails_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError
+) -> None:
+    """The next attempt would be refused: the folder must not exist."""
+
+    @contextmanager
+    def made(*_: object) -> Iterator[Path]:
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made/model.safetensors").write_bytes(b"x")
+        yield tmp_path / "made"
+
+    def full(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(derive, "made", made)
+    monkeypatch.setattr(shutil, "copy", full)
+    assert dispatch(["weights", "derive", GGUF_SPEC, str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_known_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(derive, "made", lambda *_: pytest.fail("it began"))
+    assert dispatch(["weights", "derive", GGUF_SPEC, str(tmp_path / "file/new")]) == 2
+
+
+def test_only_plain_files_come_out(tmp_path: Path) -> None:
+    """A link in the container's folder would be read with this user's rights."""
+    (tmp_path / "model.safetensors").symlink_to("/etc/passwd")
+    with pytest.raises(WeightsUnavailable, match=r"model\.safetensors is no plain file"):
+        derive._refuse_odd(tmp_path)
+
+
+def test_without_a_known_cause_the_last_line_says_why(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"loading\nderive: ValueError: \x1b[31mno tokenizer\n\n")
+    assert derive._last_line(tmp_path / "log") == "derive: ValueError: no tokenizer"
+    assert derive._last_line(tmp_path / "none") == ""

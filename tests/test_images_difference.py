@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import pytest
 
 from kit.cli.main import dispatch
+from kit.core import jsonio
 from kit.machine import containers, images
-from kit.machine.images import make
+from kit.machine.images import difference, make
+from kit.machine.images.configuration import configuration
 
 pytestmark = pytest.mark.docker
 SERVER = "opt/kit/server.py"
@@ -84,5 +89,53 @@ def test_a_layer_more_and_a_layer_less_are_named(
         )
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"Entrypoint": ["/bin/sh"]}, 'Entrypoint is ["/bin/sh"]'),
+        ({"User": "0:0"}, 'User is "0:0"'),
+        ({"Env": ["LD_PRELOAD=/x.so"]}, 'Env is ["LD_PRELOAD=/x.so"]'),
+        ({"Volumes": {"/opt/kit": {}}}, 'Volumes is {"/opt/kit": {}}'),
+    ],
+)
+def test_the_same_layers_that_run_otherwise_are_named(
+    engine: containers.Engine,
+    recipe: images.Recipe,
+    change: dict[str, object],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def changed(*parts: Any) -> bytes:
+        document = jsonio.parse(configuration(*parts))
+        return jsonio.canonical({**document, "config": {**document["config"], **change}})
+
+    monkeypatch.setattr(make, "configuration", changed)
+    with loaded(engine, recipe) as reference:
+        code, out = verified(capsys, "loopback", reference)
+    assert code == 4
+    assert f"configuration: {what}, and in the recipe" in out
+
+
 def test_an_image_that_is_not_there_is_blocked(capsys: pytest.CaptureFixture[str]) -> None:
     assert verified(capsys, "loopback", "nobody/nothing:1")[0] == 3
+
+
+def entry(**facts: object) -> tarfile.TarInfo:
+    made = tarfile.TarInfo("opt/kit/x")
+    for name, value in facts.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ({"pax_headers": {"SCHILY.xattr.security.capability": "x"}}, "its extended attributes"),
+        ({"type": tarfile.SYMTYPE}, "a symbolic link, and in the recipe a file"),
+        ({"type": tarfile.CHRTYPE}, "a device or pipe, and in the recipe a file"),
+    ],
+)
+def test_what_a_file_is_besides_its_bytes_counts(facts: dict[str, object], what: str) -> None:
+    with tarfile.open(fileobj=io.BytesIO(), mode="w") as tar:
+        assert what in difference._unlike(tar, entry(), tar, entry(**facts))

@@ -187,6 +187,14 @@ def test_a_model_must_fit_into_the_gpus_asked_for(
     assert ("estimated" in found[0].message) == (kv is not None and context is not None)
 
 
+def test_a_model_of_which_some_layers_stay_outside_need_not_fit() -> None:
+    facts = copy.deepcopy(FACTS) | {"kv_bytes": None}
+    facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = 90_000_000
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama_server", options={"gpu_layers": 4}))
+    found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
+    assert [f.level for f in found] == ["ok"]
+
+
 LEVELS = ("ok", "warn", "fail")
 
 

@@ -45,3 +45,36 @@ def test_what_is_no_number_spoils_no_other_launch(run: Path, tmp_path: Path) -> 
 def test_show_has_a_line_a_step(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dispatch(["show", str(run)]) == 0
     assert "compile (its log)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"name": "load"},
+        {"name": "load", "seconds": "1"},
+        {"name": "load", "seconds": None},
+        {"name": ["load"], "seconds": 1},
+        {},
+    ],
+)
+def test_a_journal_of_another_form_is_shown_without_its_steps(
+    run: Path, data: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`kit show` has checked a run's hashes alone, which a forger makes anew."""
+    _add(run, data)
+    assert dispatch(["show", str(golden.reseal(run))]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_steps_name_has_no_terminal_escapes(run: Path) -> None:
+    _add(run, {"name": "\x1b[31mevil\x07" * 1000, "seconds": 1})
+    path = run / "launches/000/effective.json"
+    path.write_bytes(jsonio.canonical({"log": {"\x1b]0;x\x07_s": "1"}}))
+    names = [step.name for step in told(golden.reseal(run))]
+    assert all(name.isprintable() and len(name) < 100 for name in names), names
+    assert any("evil" in name for name in names)
+
+
+def _add(run: Path, data: dict[str, object]) -> None:
+    step = {"kind": "startup.step", "data": data}
+    golden.rechain(run / "events.jsonl", lambda events: events.insert(5, {**events[5], **step}))

@@ -110,6 +110,37 @@ def test_a_server_that_tells_no_ids_leaves_it_open(run: RunRecords) -> None:
     assert not work.compare(run, silent).ids_differ
 
 
+def test_ids_of_some_prompts_are_held_against_those_of_the_same_prompts(run: RunRecords) -> None:
+    """A server that failed for the first prompt shifts nothing; other warm-ups shift indices."""
+    fewer = dataclasses.replace(run, prompts={0: run.prompts[0][1:]})
+    same, evidence = point(run, fewer, "prompts")
+    assert same == "unknown" and "does not tell all token ids" in evidence
+    later = dataclasses.replace(
+        run,
+        schedule=tuple(msgspec.structs.replace(r, index=r.index + 7) for r in run.schedule),
+        prompts={0: tuple(msgspec.structs.replace(p, index=p.index + 7) for p in run.prompts[0])},
+    )
+    assert point(run, later, "prompts")[0] == "same"
+    stray = dataclasses.replace(run, prompts={**run.prompts, 1: (told(1, (9,)),)})
+    assert point(run, stray, "prompts")[0] == "same"
+
+
+def with_launch(of: RunRecords, launch: int, **changes: Any) -> RunRecords:
+    """The run with other facts of one launch's requests."""
+    changed = with_requests(of, **changes).requests[launch]
+    return dataclasses.replace(of, requests={**of.requests, launch: changed})
+
+
+def test_every_launch_counts(run: RunRecords) -> None:
+    assert point(run, with_launch(run, 1, output_tokens=99), "answers")[0] == "other"
+    assert point(run, with_launch(run, 1, cached_tokens=5), "caches")[0] == "other"
+
+
+def test_work_that_failed_is_not_the_same_work(run: RunRecords) -> None:
+    failed = with_launch(run, 1, status="error")
+    assert point(run, failed, "answers") == ("other", "0 and 3 requests were not answered")
+
+
 def test_other_prompts_are_asked_and_no_fault_of_a_tokenizer(run: RunRecords) -> None:
     asked = tuple(
         msgspec.structs.replace(r, body={**r.body, "messages": [{"role": "user", "content": "x"}]})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -199,7 +200,8 @@ def images_verify(
 ) -> int:
     """Check recipes against their locks, and the engine's images against the recipes.
 
-    Of one recipe's image the first layer and file are named that differ.
+    Of one recipe's image the first layer and file are named that differ, or where the files are the
+    same, what of its configuration does.
 
     Args:
         recipe: a recipe's name; all of them if it is left out.
@@ -219,7 +221,8 @@ def _difference(name: str, image: str | None, json: bool) -> int:
     if json:
         print_json({"image": reference, "difference": found._asdict() if found else None})
     elif found:
-        what = f"layer {found.layer} ({found.name}): {found.what}"
+        where = f"layer {found.layer} ({found.name})" if found.layer else found.name
+        what = f"{where}: {found.what}"
         sys.stdout.write(f"{reference} is not what {name} makes; {what}\n")
     else:
         sys.stdout.write(f"{reference} is what {name} makes, layer by layer\n")
@@ -283,7 +286,7 @@ def weights_derive(
     The same files come out on every machine: `kit weights add` makes them again from a spec.
 
     Args:
-        model: a .gguf file, a model's folder, or a spec whose weights are to be converted.
+        model: a .gguf file, or a spec whose weights are one.
         folder: where the new files go; it must not exist.
         to: safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32) or onnx-int4; each comes
             with the tokenizer.
@@ -299,9 +302,21 @@ def weights_derive(
         if origin is None:
             raise UsageError(f"{model} has no weights", "name a model, or a spec with weights")
         derived = derive.derivation(to, origin.files)
-        with derive.made(derived, folders, tasks.say, tasks.progress) as out:
-            shutil.copytree(out, folder)
+        with _new_folder(folder), derive.made(derived, folders, tasks.say, tasks.progress) as out:
+            for path in out.iterdir():
+                shutil.copy(path, folder)
     print_json(derive.weights_of(folder, origin, derived))
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """A folder that is made at once, so that long work is not lost, and is gone if it fails."""
+    folder.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def weights_verify(*, json: Json = False) -> int:

@@ -22,11 +22,13 @@ from kit.spec.runtimes.contract import PromptIds
 
 LOG = "log"  # beside the paths in effective.json: what the log tells
 ANSWER_S = 5.0
+PROMPTS_S = 300.0
 ANSWER_BYTES = 8 << 20
 LOG_BYTES, LINE_BYTES = 32 << 20, 16 << 10
 FACT_CHARS = 8_000
 # Ids of so many prompts are kept, to see where two runs part; of the others their hash.
 KEPT = 32
+_STREAM = ("stream", "stream_options")
 
 
 def effective(base_url: str, paths: Iterable[str]) -> dict[str, Any]:
@@ -55,10 +57,16 @@ def log_facts(path: Path, patterns: Mapping[str, str]) -> dict[str, str]:
 def prompt_tokens(
     base_url: str, method: PromptIds, requests: Iterable[ScheduledRequest]
 ) -> Iterator[PromptTokens]:
-    """The token ids that the server makes of each prompt, in order; ends where it fails once."""
+    """The token ids that the server makes of each prompt, in order.
+
+    Ends where it fails once, or has had `PROMPTS_S` for all of them.
+    """
+    end = time.monotonic() + PROMPTS_S
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=ANSWER_S)
     try:
         for number, request in enumerate(requests):
+            if time.monotonic() > end:
+                return
             ids = _ids(connection, method, request.body)
             digest = jsonio.hash_of(ids)
             kept = tuple(ids) if number < KEPT else None
@@ -82,10 +90,16 @@ def _ids(
         if prompt is None:
             prompt = _posted(connection, method.template_path, body)["prompt"]
         body = {method.text_key: prompt, **method.extra}
+    # SGLang refuses to stream ids, which nobody wants streamed.
+    body = {key: value for key, value in body.items() if key not in _STREAM}
     tokens = _posted(connection, method.path, body)["tokens"]
-    if not all(isinstance(token, int) for token in tokens):
-        raise TypeError("a token id that is no integer")
-    return list(tokens)
+    if not isinstance(tokens, list) or not all(map(_is_id, tokens)):
+        raise TypeError("these are no token ids")
+    return tokens
+
+
+def _is_id(token: Any) -> bool:
+    return type(token) is int and 0 <= token <= jsonio.MAX_SAFE_INTEGER
 
 
 def _posted(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from kit.core import jsonio
 from kit.core.errors import KitError, UsageError
+from kit.core.text import clean
 from kit.energy.picture import Picture, picture
 from kit.record import archive, events, manifest, records
 from kit.record.records import RunRecords
@@ -20,6 +21,7 @@ _NAMES = {"manifest": "manifest", "spec": "spec", "results": "results"}
 _NAMES |= {"start": "env/start", "end": "env/end"}
 
 
+_NAME_CHARS = 60
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
@@ -104,7 +106,14 @@ def _journalled(source: archive.ArchiveSource) -> Iterator[Step]:
     except KitError:
         return
     for event in events.of_kinds(data, ("startup.step", "shutdown.step")):
-        yield Step(str(event.data["name"]), float(event.data["seconds"]))
+        name, seconds = event.data.get("name"), event.data.get("seconds")
+        if isinstance(name, str) and isinstance(seconds, int | float) and jsonio.is_number(seconds):
+            yield _step(name[:_NAME_CHARS], float(seconds))
+
+
+def _step(name: str, seconds: float) -> Step:
+    """A step whose name a terminal can show: nobody has checked the journal or the log yet."""
+    return Step(clean(name), seconds)
 
 
 def _told(source: archive.ArchiveSource) -> Iterator[Step]:
@@ -116,7 +125,7 @@ def _told(source: archive.ArchiveSource) -> Iterator[Step]:
             continue
         for key, value in told:
             if key.endswith("_s") and _NUMBER.fullmatch(str(value)):
-                yield Step(f"{key.removesuffix('_s')} (its log)", float(value))
+                yield _step(f"{key.removesuffix('_s')[:_NAME_CHARS]} (its log)", float(value))
 
 
 def _hash_of(source: archive.ArchiveSource, run: Path) -> str:

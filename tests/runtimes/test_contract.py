@@ -358,6 +358,7 @@ def test_mlx_lm_has_no_room_for_a_prompt_and_one_model() -> None:
     _, body = runtimes.get("mlx-lm").request(wanted, PROMPT, 0)
     assert body["model"] == "default_model"
     assert "ignore_eos" not in body
+    assert runtimes.get("mlx-lm").env(wanted)["MLX_MPI_LIBNAME"] == "none"
 
 
 def test_mlx_lm_batches_only_without_a_seed() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from kit.core import jsonio
 from kit.judge.verify import verify
+from kit.record import archive, records
 from kit.record.events import FILE
 from tests import golden
 from tests.verify.forging import Change, failed, sealed_again
@@ -360,6 +361,57 @@ def test_row_40_the_server_timed_other_tokens_than_it_counted(run: Path) -> None
 
     codes = sealed_again(run, lambda r: golden.edit_lines(r / RESPONSES, forge), derive=True)
     assert codes == {"TOKEN_COUNTS"}
+
+
+PROMPTS = "launches/000/prompts.jsonl"
+
+
+def told(run: Path) -> list[dict[str, Any]]:
+    """The lines of an honest prompts.jsonl."""
+    loaded = records.load(archive.open_source(run))
+    counts = {r.index: r.prompt_tokens or 0 for r in loaded.requests[0] if r.stage == "measured"}
+    ids = {index: [7] * count for index, count in counts.items()}
+    return [
+        {"index": i, "count": len(own), "ids_sha256": jsonio.hash_of(own), "ids": own}
+        for i, own in ids.items()
+    ]
+
+
+def tell(run: Path, lines: list[dict[str, Any]], name: str = PROMPTS) -> None:
+    (run / name).write_bytes(b"".join(jsonio.canonical(line) + b"\n" for line in lines))
+
+
+def test_row_40_token_ids_of_prompts_in_their_order_pass(run: Path) -> None:
+    tell(run, told(run)[:-1])
+    assert verify(golden.reseal(run)).passed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: lines.insert(0, lines[0]),
+        lambda lines: lines.insert(0, {**lines[0], "count": 99, "ids": None}),
+        lambda lines: lines.append({**lines[0], "index": 9999}),
+        lambda lines: lines.append({**lines[0], "index": 0}),
+        lambda lines: lines.pop(0),
+        lambda lines: lines.reverse(),
+        lambda lines: lines[0].update(ids=[8] * lines[0]["count"]),
+    ],
+    ids=["twice", "hidden", "foreign", "warmup", "without-first", "reversed", "other-ids"],
+)
+def test_row_40_token_ids_that_are_not_the_prompts(
+    run: Path, change: Callable[[list[dict[str, Any]]], object]
+) -> None:
+    lines = told(run)
+    change(lines)
+    assert sealed_again(run, lambda r: tell(r, lines)) == {"TOKEN_COUNTS"}
+
+
+def test_row_40_token_ids_of_a_later_launch(run: Path) -> None:
+    """They are asked for once; a second file could say something else."""
+    lines = told(run)
+    forge = lambda r: tell(r, lines, PROMPTS.replace("000", "001"))  # noqa: E731
+    assert sealed_again(run, forge) == {"TOKEN_COUNTS"}
 
 
 def test_row_41_text_swapped(run: Path) -> None:

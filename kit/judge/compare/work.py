@@ -7,7 +7,7 @@ there are as many.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 from kit.core.model import PromptTokens, Record, Request, WeightsSpec
@@ -71,21 +71,28 @@ def _prompts(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     asked = len(_asked(a))
     if _asked(a) != _asked(b):
         return "other", f"other prompts were asked for: {asked} and {len(_asked(b))} of them"
-    for number, (x, y) in enumerate(zip(ours, theirs, strict=False)):
+    for number in sorted(ours.keys() & theirs.keys()):
+        x, y = ours[number], theirs[number]
         if x.ids_sha256 != y.ids_sha256:
             return "other", f"prompt {number} has other token ids: {_parting(x, y)}"
     if min(len(ours), len(theirs)) < asked:
         return _by_count(a, b)
-    counts = sorted({line.count for line in ours})
+    counts = sorted({line.count for line in ours.values()})
     span = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return "same", f"{asked} prompts, each the same token ids ({span} of them)"
 
 
-def _told(records: RunRecords) -> Sequence[PromptTokens]:
-    """The prompts' ids as the server told them, in the order of the schedule."""
-    told = {line.index: line for lines in records.prompts.values() for line in lines}
-    order = [r.index for r in records.schedule if r.stage == "measured" and r.index in told]
-    return [told[index] for index in order]
+def _told(records: RunRecords) -> dict[int, PromptTokens]:
+    """The ids of the measured prompts, by their place in the schedule, as the server told them."""
+    told = {line.index: line for line in records.prompts.get(0, ())}
+    places = _places(records)
+    return {place: told[index] for index, place in places.items() if index in told}
+
+
+def _places(records: RunRecords) -> dict[int, int]:
+    """The place of each measured request among them: indices depend on how many warm up."""
+    indices = (r.index for r in records.schedule if r.stage == "measured")
+    return {index: place for place, index in enumerate(indices)}
 
 
 def _parting(a: PromptTokens, b: PromptTokens) -> str:
@@ -106,41 +113,63 @@ def _nth(number: int) -> str:
 
 def _by_count(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     """Where a server does not tell ids: whether it counted as many tokens for each prompt."""
-    silent = " and ".join(
-        dict.fromkeys(x.spec.runtime.name for x in (a, b) if not any(x.prompts.values()))
-    )
-    untold = f"{silent or 'a server'} does not tell token ids"
-    ours, theirs = ([r.prompt_tokens for r in _measured(x)] for x in (a, b))
-    if None in ours or None in theirs or not ours:
-        return "unknown", f"{untold}, nor how many there are"
-    if sorted(map(str, ours)) != sorted(map(str, theirs)):
-        return "other", f"{untold}; it counts {_sum(theirs)} of them, and there are {_sum(ours)}"
+    asked = len(_asked(a))
+    told = {x.spec.runtime.name: len(_told(x)) for x in (b, a) if len(_told(x)) < asked}
+    some = "all " if any(told.values()) else ""
+    untold = f"{' and '.join(told)} does not tell {some}token ids"
+    ours, theirs = (_counted(x) for x in (a, b))
+    both = sorted(ours.keys() & theirs.keys())
+    for number in both:
+        if ours[number] != theirs[number]:
+            counts = f"{ours[number]} against {theirs[number]} of them"
+            return "other", f"{untold}; prompt {number} has {counts}"
+    if len(both) < asked:
+        return "unknown", f"{untold}, nor of every prompt how many there are"
     return "unknown", f"{untold}; there are as many"
 
 
-def _sum(counts: Sequence[int | None]) -> int:
-    return sum(count or 0 for count in counts)
+def _counted(records: RunRecords) -> dict[int, int]:
+    """How many tokens the server counted of each measured prompt, by its place."""
+    places, first = _places(records), _measured(records)[:1]
+    return {
+        places[r.index]: r.prompt_tokens
+        for of in first
+        for r in of
+        if r.index in places and r.prompt_tokens is not None
+    }
 
 
 def _answers(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
-    """As many tokens in each answer."""
-    ours, theirs = (sorted(r.output_tokens or -1 for r in _measured(x)) for x in (a, b))
-    if not ours or not theirs or -1 in (*ours, *theirs):
+    """Every request answered, with as many tokens in each answer."""
+    lost = [_lost(x) for x in (a, b)]
+    if any(lost):
+        return "other", f"{lost[0]} and {lost[1]} requests were not answered"
+    launches = [[[r.output_tokens for r in of] for of in _measured(x)] for x in (a, b)]
+    known = [{tuple(sorted(n for n in of if n is not None)) for of in own} for own in launches]
+    ours, theirs = ([n for of in own for n in of if n is not None] for own in launches)
+    if not ours or not theirs or any(None in of for own in launches for of in own):
         return "unknown", "not every answer has a count of tokens"
     shortest, longest = min(ours + theirs), max(ours + theirs)
-    per_launch = [set(counts) for counts in (ours, theirs)]
     if shortest == longest:
         return "same", f"{shortest} tokens in each answer"
-    if ours == theirs and per_launch[0] == per_launch[1]:
+    if known[0] == known[1]:
         return "same", f"{shortest} to {longest} tokens, as many in each answer"
     means = [sum(counts) / len(counts) for counts in (ours, theirs)]
     return "other", f"answers of {means[0]:.4g} tokens against {means[1]:.4g} in the mean"
 
 
-def _measured(records: RunRecords) -> list[Request]:
-    """The measured requests of the first launch that were answered well."""
-    of = records.requests.get(min(records.requests, default=0), ())
-    return [r for r in of if r.stage == "measured" and r.status == "ok"]
+def _measured(records: RunRecords) -> list[list[Request]]:
+    """The measured requests that were answered well, launch by launch."""
+    return [
+        [r for r in of if r.stage == "measured" and r.status == "ok"]
+        for _, of in sorted(records.requests.items())
+    ]
+
+
+def _lost(records: RunRecords) -> int:
+    """How many measured requests were not answered well."""
+    of_all = (r for of in records.requests.values() for r in of)
+    return sum(r.stage == "measured" and r.status != "ok" for r in of_all)
 
 
 def _model(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
@@ -172,7 +201,7 @@ def _form(weights: WeightsSpec) -> str:
 
 def _caches(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     """No prompt was answered from a cache."""
-    counts = [[r.cached_tokens for r in _measured(x)] for x in (a, b)]
+    counts = [[r.cached_tokens for of in _measured(x) for r in of] for x in (a, b)]
     hits = [sum(count or 0 for count in of) for of in counts]
     if any(hits):
         return "other", f"{hits[0]} and {hits[1]} prompt tokens came from a cache"

@@ -255,12 +255,12 @@ def _rebuilt(original: Path, part: ImagePart, missing: ImageUnavailable) -> Imag
 def _files(spec: RunSpec, folders: tuple[Path, ...]) -> Iterator[FilePart]:
     for file in spec.weights.files if spec.weights else ():
         try:
-            yield _file(file, folders)
+            yield _file(file, folders, bool(spec.weights and spec.weights.derived))
         except WeightsUnavailable as error:
             yield FilePart("absent", file, error=error)
 
 
-def _file(file: WeightFile, folders: tuple[Path, ...]) -> FilePart:
+def _file(file: WeightFile, folders: tuple[Path, ...], is_derived: bool) -> FilePart:
     source = weights.parse(file.source, file.path)
     path = weights.here(file, folders, remember=False)
     if path:
@@ -268,7 +268,9 @@ def _file(file: WeightFile, folders: tuple[Path, ...]) -> FilePart:
     if source.kind == "file":
         error = WeightsUnavailable(
             f"{file.path} with sha256 {file.sha256} is in none of your weights folders",
-            "get the file, then name its folder with --weights or in host.toml",
+            "derive it here: `kit weights add` with the run's spec.json"
+            if is_derived
+            else "get the file, then name its folder with --weights or in host.toml",
         )
         return FilePart("absent", file, error=error)
     return FilePart(

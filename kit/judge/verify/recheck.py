@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kit.core import jsonio
 from kit.core.errors import UsageError
-from kit.core.model import Manifest, PromptTokens, Request, Response, ScheduledRequest
+from kit.core.model import Manifest, Request, Response, ScheduledRequest
 from kit.energy import Energy, results
 from kit.energy.results.older import IN_WORDS, in_words
 from kit.judge.verify import older, streams
@@ -197,26 +197,28 @@ def _tokens(records: RunRecords) -> Iterator[str]:
             problem = problem or (None if recounted else _unsupported(request, answer))
             if problem:
                 yield f"launch {launch} request {request.index}: {problem}"
-        told = {line.index: line for line in records.prompts.get(launch, ())}
-        yield from _id_problems(launch, told, requests)
+    yield from _id_problems(records)
 
 
-def _id_problems(
-    launch: int, told: dict[int, PromptTokens], requests: Iterable[Request]
-) -> Iterator[str]:
-    """Prompts whose token ids are not what their hash and the server's count say."""
-    for index, line in told.items():
-        if line.ids is not None and (len(line.ids), jsonio.hash_of(line.ids)) != (
-            line.count,
-            line.ids_sha256,
-        ):
-            yield f"launch {launch} prompt {index}: its token ids are not those that were hashed"
-    counted = {r.index: r.prompt_tokens for r in requests if r.prompt_tokens is not None}
-    for index in told.keys() & counted.keys():
-        if told[index].count != counted[index]:
+def _id_problems(records: RunRecords) -> Iterator[str]:
+    """Prompts' token ids that are not those of the measured prompts, in their order, or not what
+    their hash and the server's count say. The first launch's server tells them, until it fails.
+    """
+    if records.prompts.keys() - {0}:
+        yield "token ids of prompts are in another launch than the first"
+    told = records.prompts.get(0, ())
+    measured = [r.index for r in records.schedule if r.stage == "measured"]
+    if [line.index for line in told] != measured[: len(told)]:
+        yield "launch 0: its token ids are not of the measured prompts, in their order"
+    counted = {r.index: r.prompt_tokens for r in records.requests.get(0, ())}
+    for line in told:
+        hashed = None if line.ids is None else (len(line.ids), jsonio.hash_of(line.ids))
+        if hashed not in (None, (line.count, line.ids_sha256)):
+            yield f"launch 0 prompt {line.index}: its token ids are not those that were hashed"
+        if (count := counted.get(line.index)) not in (None, line.count):
             yield (
-                f"launch {launch} prompt {index}: {told[index].count} token ids, and the server "
-                f"counted {counted[index]} when it answered"
+                f"launch 0 prompt {line.index}: {line.count} token ids, and the server counted "
+                f"{count} when it answered"
             )
 
 

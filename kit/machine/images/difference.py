@@ -1,4 +1,5 @@
-"""Where an image of the engine first differs from its recipe: the layer, and in it the file.
+"""Where an image of the engine first differs from its recipe: the layer and in it the file, or,
+where every layer is the same, what its configuration says of how it runs.
 
 The engine's image is saved and read as it streams; the recipe's layer is made again from its locked
 parts. Nothing of the image is unpacked or run.
@@ -13,23 +14,32 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from kit.core import resources
 from kit.core.errors import ImageUnavailable
 from kit.core.text import clean
 from kit.machine import containers
 from kit.machine.images import make
+from kit.machine.images.configuration import configuration
 from kit.machine.images.recipe import Recipe
 from kit.machine.images.wheels import Progress, Say
 
+CONFIGURATION = "configuration"
 LAYERS = ("base", "packages", "program")
 _MOST_JSON = 16 << 20
 _PIECE = 1 << 20
+_SHOWN = 200
+
+
+# What builders note of themselves; nothing of it says how a container runs.
+_OF_BUILDERS = frozenset({"ArgsEscaped", "Domainname", "Hostname", "Image"})
 
 
 class Difference(NamedTuple):
-    """The first difference: which layer (1 is the lowest), its name, and in words what differs."""
+    """The first difference: which layer (1 is the lowest, 0 the configuration), its name, and in
+    words what differs.
+    """
 
     layer: int
     name: str
@@ -64,7 +74,35 @@ def first(
                 with make.layers_of(recipe, say, progress) as made:
                     what = _first_file(made[number - 1].path, saved, theirs, Path(work))
                 return Difference(number, name, what)
+        if image.config_digest == recipe.image_id:
+            return None
+        return _of_configuration(recipe, engine.save(image.image_id, Path(work) / "image.tar"))
+
+
+def _of_configuration(recipe: Recipe, image: Path) -> Difference | None:
+    """What is set otherwise in the image's configuration: its program, variables, user."""
+    wanted = json.loads(configuration(recipe.lock, recipe.base, recipe.diff_ids))
+    with tarfile.open(image) as tar:
+        found = _configuration(tar)[1]
+    ours, theirs = (_settings(document.get("config")) for document in (wanted, found))
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            shown = clean(json.dumps(theirs.get(key)))[:_SHOWN]
+            what = (
+                f"{clean(key)[:_SHOWN]} is {shown}, and in the recipe {json.dumps(ours.get(key))}"
+            )
+            return Difference(0, CONFIGURATION, what)
     return None
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """What a configuration sets; builders write an empty value, or the folder / , or nothing."""
+    empty: tuple[Any, ...] = (None, False, "", [], {})
+    return {
+        key: value
+        for key, value in (config if isinstance(config, dict) else {}).items()
+        if key not in _OF_BUILDERS and value not in empty and (key, value) != ("WorkingDir", "/")
+    }
 
 
 def _pairs(ours: tuple[str, ...], theirs: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -116,6 +154,7 @@ def _unlike(
         ("its owner", f"{ours.uid}:{ours.gid}", f"{theirs.uid}:{theirs.gid}"),
         ("its time", str(int(ours.mtime)), str(int(theirs.mtime))),
         ("its size", str(ours.size), str(theirs.size)),
+        ("its extended attributes", _attributes(ours), _attributes(theirs)),
     ):
         if x != y:
             return f"{what} is {y}, and in the recipe {x}"
@@ -124,8 +163,19 @@ def _unlike(
 
 
 def _kind(member: tarfile.TarInfo) -> str:
-    kinds = {"folder": member.isdir(), "link": member.issym() or member.islnk()}
+    kinds = {
+        "folder": member.isdir(),
+        "symbolic link": member.issym(),
+        "hard link": member.islnk(),
+        "device or pipe": member.isdev(),
+    }
     return next((name for name, is_it in kinds.items() if is_it), "file")
+
+
+def _attributes(member: tarfile.TarInfo) -> str:
+    """The names of what a file has beside its mode: a capability is as good as a set-uid bit."""
+    names = (key for key in member.pax_headers if "xattr" in key)
+    return clean(", ".join(sorted(names)))[:_SHOWN] or "none"
 
 
 def _digest(file: IO[bytes] | None) -> str:
@@ -139,10 +189,9 @@ def _extracted(image: Path, diff_id: str, target: Path) -> Path:
         ImageUnavailable: the engine saved the image without it.
     """
     with tarfile.open(image) as tar:
-        manifest = json.loads(_read(tar, "manifest.json"))[0]
-        configuration = json.loads(_read(tar, manifest["Config"]))
-        index = configuration["rootfs"]["diff_ids"].index(diff_id)
-        member = tar.extractfile(manifest["Layers"][index])
+        layers, document = _configuration(tar)
+        index = document["rootfs"]["diff_ids"].index(diff_id)
+        member = tar.extractfile(layers[index])
         if member is None:
             raise ImageUnavailable("the engine saved the image without its layer", "save it anew")
         with member, target.open("wb") as file:
@@ -150,6 +199,12 @@ def _extracted(image: Path, diff_id: str, target: Path) -> Path:
             while piece := source.read(_PIECE):
                 file.write(piece)
     return target
+
+
+def _configuration(tar: tarfile.TarFile) -> tuple[list[str], dict[str, Any]]:
+    """The names of a saved image's layers, and its configuration."""
+    manifest = json.loads(_read(tar, "manifest.json"))[0]
+    return manifest["Layers"], json.loads(_read(tar, manifest["Config"]))
 
 
 def _plain(member: IO[bytes]) -> IO[bytes]:

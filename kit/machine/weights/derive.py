@@ -12,14 +12,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
 
 from kit.core import causes
-from kit.core.errors import WeightsUnavailable
+from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import Derivation, WeightFile, WeightsSpec
+from kit.core.text import clean
 from kit.machine import containers, images
 from kit.machine.containers import Container, ContainerConfig, Engine
 from kit.machine.weights import origins
@@ -31,6 +32,7 @@ FORMS = ("safetensors", "ctranslate2", "onnx", "onnx-int4")
 TIME_S = 2 * 3600
 SHM_BYTES, PIDS = 64 << 20, 512
 _OWN_BYTES, _FACTOR = 2 << 30, 8  # memory: 4 bits become 32, and the program itself
+_LINE_CHARS = 300
 _FAILED = "the files could not be converted"
 
 
@@ -38,10 +40,13 @@ def derivation(form: str, files: tuple[WeightFile, ...]) -> Derivation:
     """How this kit makes ``form`` of ``files``: with its own locked image.
 
     Raises:
-        WeightsUnavailable: it makes no such form.
+        UsageError: it makes no such form, or not of such files.
     """
     if form not in FORMS:
-        raise WeightsUnavailable(f"kit derives no {form!a}", f"name one of {', '.join(FORMS)}")
+        raise UsageError(f"kit derives no {form!a}", f"name one of {', '.join(FORMS)}")
+    if [PurePath(file.path).suffix.lower() for file in files] != [".gguf"]:
+        named = ", ".join(file.path for file in files[:3]) + (", …" if len(files) > 3 else "")
+        raise UsageError(f"kit derives from one .gguf file, not from {named}", "name a .gguf file")
     digest = images.recipe(RECIPE).image_id
     return Derivation(form=form, recipe=RECIPE, digest=digest, files=files)
 
@@ -122,6 +127,7 @@ def made(
         ):
             _wait(b, Path(work) / "log", lambda s: progress(derived.form, s, None))
         _own(out)
+        _refuse_odd(out)
         yield out
 
 
@@ -194,8 +200,23 @@ def _wait(box: Container, log: Path, told: Callable[[float], None]) -> None:
     if ended.code:
         box.save_log(log)
         cause = causes.read(log)
-        reason = cause.lines[0] if cause else f"exit code {ended.code}"
+        reason = cause.lines[0] if cause else _last_line(log) or f"exit code {ended.code}"
         raise WeightsUnavailable(f"{_FAILED}: {reason}", "derive them from files that it knows")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").split("\n") if log.is_file() else []
+    return next((clean(line)[:_LINE_CHARS] for line in reversed(lines) if line.strip()), "")
+
+
+def _refuse_odd(out: Path) -> None:
+    """A program that reads a stranger's file may be made to write links to files of ours."""
+    for path in out.iterdir():
+        if path.is_symlink() or not path.is_file():
+            raise WeightsUnavailable(
+                f"{_FAILED}: {clean(path.name)[:_LINE_CHARS]} is no plain file",
+                "derive them from files that you trust",
+            )
 
 
 def _own(out: Path) -> None:

@@ -126,7 +126,7 @@ def _of_derived(wanted: WeightsSpec, folders: tuple[Path, ...], remember: bool) 
         if file.path in given and given[file.path] != file.sha256:
             place = _Place(f"{file.path}, as it was derived here,", given[file.path], "`sha256sum`")
             yield _mismatch(f"$.weights.files[{index}]", file, place)
-    if not given:
+    if any(file.path not in given for file in wanted.files):
         message = f"nothing here shows that these files are {wanted.derived.form} made from "
         message += ", ".join(file.path for file in wanted.derived.files)
         remedy = "`kit weights add SPEC --again` derives them here and compares"

@@ -53,10 +53,10 @@ def of_source(source: str) -> Origin | None:
 
 
 def note_derived(derived: Derivation, files: Mapping[str, str]) -> None:
-    """Note the files (name: SHA-256) that a derivation gave here."""
+    """Note the files (name: SHA-256) that a derivation gave here, beside those noted before."""
     path = _derived(derived)
     path.parent.mkdir(parents=True, exist_ok=True)
-    jsonio.write(path, dict(files))
+    jsonio.write(path, {**of_derivation(derived), **files})
 
 
 def of_derivation(derived: Derivation) -> dict[str, str]:

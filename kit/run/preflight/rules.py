@@ -253,7 +253,9 @@ def _gpu_memory(case: Case) -> Iterator[Finding]:
     what = f"{_bytes(weights)} of weights"
     what += f" and an estimated {_bytes(cache)} of KV cache" if cache else ""
     remedy = "take a smaller model, quantisation or context, or more GPUs"
-    if weights > has:
+    if case.spec.runtime.options.get("gpu_layers") is not None:
+        yield ok("GPU_MEMORY", f"{what}, of which some layers are to be on the GPUs")
+    elif weights > has:
         yield fail("GPU_MEMORY_LIMIT", f"{what}: the GPUs have {_bytes(has)}", remedy)
     elif weights + cache > has * MEMORY_SHARE:
         yield warn("GPU_MEMORY_LOW", f"{what}: the GPUs have {_bytes(has)}", remedy)

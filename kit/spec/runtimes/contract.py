@@ -22,9 +22,9 @@ ANY_ADDRESS = "0.0.0.0"  # noqa: S104 inside the container's own network
 class PromptIds(NamedTuple):
     """How a server tells the token ids that it makes of a request's prompt.
 
-    The request's own body is sent to ``path``, and the ids come back under ``tokens``. Where the
-    server takes a text instead, ``text_key`` is its key, ``extra`` goes with it, and
-    ``template_path`` first turns the messages of a chat into that text (under ``prompt``).
+    The request's own body, not streamed, is sent to ``path``, and the ids come back under
+    ``tokens``. Where the server takes a text instead, ``text_key`` is its key, ``extra`` goes with
+    it, and ``template_path`` first turns the messages of a chat into that text (under ``prompt``).
     """
 
     path: str

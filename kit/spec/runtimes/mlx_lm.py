@@ -93,6 +93,7 @@ class MlxLm(Runtime):
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "DO_NOT_TRACK": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            "MLX_MPI_LIBNAME": "none",  # an image's Open MPI would look for ssh, and end the server
             "MLX_PTX_CACHE_DIR": "/tmp/mlx",  # noqa: S108
             "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -449,7 +449,7 @@ complete -c kit -n '__fish_kit_using_command weights add' -s y -d 'Do not ask.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command weights derive' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l version -d 'Display application version.'
-complete -c kit -n '__fish_kit_using_command weights derive' -l model -r -d 'a .gguf file, a model'\''s folder, or a spec whose weights are to be converted.'
+complete -c kit -n '__fish_kit_using_command weights derive' -l model -r -d 'a .gguf file, or a spec whose weights are one.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l folder -r -F -d 'where the new files go; it must not exist.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l to -r -d 'safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32) or onnx-int4; ea…'
 
