@@ -94,6 +94,10 @@ lock: $(UV) ## resolve every requirement file anew
 	$(COMPILE) --output-file requirements-dev.lock --extra dev pyproject.toml
 	$(IMAGE_COMPILE) --output-file images/llama-server/requirements.lock images/llama-server/requirements.in
 	$(IMAGE_COMPILE) --output-file images/transformers/requirements.lock images/transformers/requirements.in
+	$(IMAGE_COMPILE) --output-file images/mistralrs/requirements.lock images/mistralrs/requirements.in
+	$(IMAGE_COMPILE) --override images/openvino-genai/overrides.in --output-file images/openvino-genai/requirements.lock images/openvino-genai/requirements.in
+	$(IMAGE_COMPILE) --override images/onnxruntime-genai/overrides.in --output-file images/onnxruntime-genai/requirements.lock images/onnxruntime-genai/requirements.in
+	$(IMAGE_COMPILE) --override images/ctranslate2/overrides.in --output-file images/ctranslate2/requirements.lock images/ctranslate2/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/requirements.lock images/llama-cpp-python/requirements.in
 	$(IMAGE_COMPILE) --output-file images/llama-cpp-python/build.lock images/llama-cpp-python/build.in
 	$(PY) scripts/sbom.py

