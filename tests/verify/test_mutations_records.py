@@ -405,7 +405,18 @@ def test_row_40_token_ids_of_prompts_in_their_order_pass(run: Path) -> None:
         lambda lines: lines[0].update(_of(lines[0]["count"], -1)),
         lambda lines: lines[0].update(_of(lines[0]["count"], 1 << 40)),
     ],
-    ids="twice hidden foreign warmup without-first reversed other-ids hash-alone negative huge".split(),
+    ids=[
+        "twice",
+        "hidden",
+        "foreign",
+        "warmup",
+        "without-first",
+        "reversed",
+        "other-ids",
+        "hash-alone",
+        "negative",
+        "huge",
+    ],
 )
 def test_row_40_token_ids_that_are_not_the_prompts(
     run: Path, change: Callable[[list[dict[str, Any]]], object]
