@@ -89,3 +89,8 @@ def test_every_name_is_written_as_it_is_compared() -> None:
     names += [n for ns in refused._OTHERS for n in ns]
     assert all(n == "".join(c for c in n.casefold() if c.isalnum()) for n in names)
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", [None, 3, ["vllm"], {}, object()])
+def test_what_is_no_word_is_no_name_of_the_table(name: object) -> None:
+    assert refused.refusal(name) is None

@@ -66,7 +66,7 @@ def comparison_view(comparison: Comparison) -> Group:
     return Group(
         _headline(comparison.primary),
         *_by_design(comparison),
-        *work_lines(comparison.work),
+        *_work(comparison),
         Text(),
         _axes([axis for axis in comparison.axes if axis != comparison.primary]),
         *_means(comparison),
@@ -109,6 +109,13 @@ WORK = {
     "unknown": ("skip", "work not shown"),
     "other": ("fail", "not equal work"),
 }
+
+
+def _work(comparison: Comparison) -> list[RenderableType]:
+    """Whether the work was the same; of one spec only what is known, since nothing else differs."""
+    work = comparison.work
+    of_one_spec = not comparison.asked and work is not None and work.same == "unknown"
+    return [] if of_one_spec else work_lines(work)
 
 
 def work_lines(work: Work | None, name: str = "") -> list[RenderableType]:

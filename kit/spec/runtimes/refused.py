@@ -58,8 +58,13 @@ _OTHERS = {
 }
 
 
-def refusal(name: str) -> Refusal | None:
-    """Why ``name`` is no runtime; None of a name that this table does not know."""
+def refusal(name: object) -> Refusal | None:
+    """Why ``name`` is no runtime; None of a name that this table does not know.
+
+    A form hands over whatever stands in a spec that is still being written.
+    """
+    if not isinstance(name, str):
+        return None
     word = re.sub(r"[\W_]+", "", name.casefold())
     for names, why in _OTHERS.items():
         if word in names:
