@@ -518,3 +518,14 @@ def test_example_specs_pin_the_locked_images(path: Path) -> None:
     image = json.loads(path.read_text())["image"]
     if "recipe" in image:
         assert image["digest"] == images.recipe(image["recipe"]).image_id
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "kit.base/2", "diff_id": ""}'])
+def test_a_malformed_base_is_one_error(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/image.json").write_text(text)
+    monkeypatch.setattr(resources, "images_dir", lambda: tmp_path)
+    with pytest.raises(ImageUnavailable, match=r"base/image\.json: "):
+        own_base("base")

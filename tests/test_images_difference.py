@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 
 from kit.cli.main import dispatch
 from kit.core import jsonio
+from kit.core.errors import ImageUnavailable
 from kit.machine import containers, images
 from kit.machine.images import difference, make
 from kit.machine.images.configuration import configuration
@@ -139,3 +141,42 @@ def entry(**facts: object) -> tarfile.TarInfo:
 def test_what_a_file_is_besides_its_bytes_counts(facts: dict[str, object], what: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(), mode="w") as tar:
         assert what in difference._unlike(tar, entry(), tar, entry(**facts))
+
+
+def _archive(path: Path, **members: bytes) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name.replace("__", "."))
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"manifest__json": b"[]"},
+        {"manifest__json": b"{"},
+        {"manifest__json": b'[{"Config": "gone", "Layers": []}]'},
+        {"manifest__json": b'[{"Config": "c", "Layers": []}]', "c": b'{"rootfs": 3}'},
+        {
+            "manifest__json": b'[{"Config": "c", "Layers": ["l"]}]',
+            "c": b'{"rootfs": {"diff_ids": ["sha256:x"]}}',
+            "l": b"\x1f\x8bnot gzip",
+        },
+        {
+            "manifest__json": b'[{"Config": "c", "Layers": ["l"]}]',
+            "c": b'{"rootfs": {"diff_ids": ["sha256:x"]}}',
+            "l": b"\x28\xb5\x2f\xfdzstd",
+        },
+    ],
+)
+def test_an_odd_archive_is_one_error(members: dict[str, bytes], tmp_path: Path) -> None:
+    """What the engine saved is no image, or packed in a way that is not read."""
+    saved = _archive(tmp_path / "image.tar", **members)
+    ours = _archive(tmp_path / "ours.tar", a=b"x")
+    with (
+        pytest.raises(ImageUnavailable, match="saved"),
+        difference._an_image("x:1"),
+    ):
+        difference._first_file(ours, saved, "sha256:x", tmp_path)

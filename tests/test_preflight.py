@@ -166,6 +166,19 @@ def worst(findings: list[Finding]) -> dict[str, Finding]:
 
 
 @pytest.mark.parametrize(
+    ("threads", "warned"), [(15, True), (14, False), (1, False), (None, False)]
+)
+def test_more_threads_than_cpus_wait_for_one_another(threads: int | None, warned: bool) -> None:
+    """The plan's runtime has fourteen CPUs."""
+    options = {"threads": threads}
+    spec = replaced(SPEC, runtime=RuntimeSpec(name="llama_server", options=options))
+    found = worst(preflight.check(PLAN, spec, FACTS))
+    assert list(found) == (["CPUS_THREADS"] if warned else [])
+    if warned:
+        assert "15 threads and has 14 CPUs" in found["CPUS_THREADS"].message
+
+
+@pytest.mark.parametrize(
     ("memory", "kv", "context", "code"),
     [
         (80 << 30, 23_040, 2048, None),

@@ -67,7 +67,7 @@ def _asked(records: RunRecords) -> list[Any]:
 
 def _prompts(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     """The same token ids, in the order in which they are asked."""
-    ours, theirs = _told(a), _told(b)
+    ours, theirs = _reported_ids(a), _reported_ids(b)
     asked = len(_asked(a))
     if _asked(a) != _asked(b):
         return "other", f"other prompts were asked for: {asked} and {len(_asked(b))} of them"
@@ -82,11 +82,11 @@ def _prompts(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     return "same", f"{asked} prompts, each the same token ids ({span} of them)"
 
 
-def _told(records: RunRecords) -> dict[int, PromptTokens]:
-    """The ids of the measured prompts, by their place in the schedule, as the server told them."""
-    told = {line.index: line for line in records.prompts.get(0, ())}
+def _reported_ids(records: RunRecords) -> dict[int, PromptTokens]:
+    """The token ids that the server reported for each measured prompt, by its place."""
+    reported = {line.index: line for line in records.prompts.get(0, ())}
     places = _places(records)
-    return {place: told[index] for index, place in places.items() if index in told}
+    return {place: reported[index] for index, place in places.items() if index in reported}
 
 
 def _places(records: RunRecords) -> dict[int, int]:
@@ -114,7 +114,9 @@ def _nth(number: int) -> str:
 def _by_count(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     """Where a server does not tell ids: whether it counted as many tokens for each prompt."""
     asked = len(_asked(a))
-    told = {x.spec.runtime.name: len(_told(x)) for x in (b, a) if len(_told(x)) < asked}
+    told = {
+        x.spec.runtime.name: len(_reported_ids(x)) for x in (b, a) if len(_reported_ids(x)) < asked
+    }
     some = "all " if any(told.values()) else ""
     untold = f"{' and '.join(told)} does not tell {some}token ids"
     ours, theirs = (_counted(x) for x in (a, b))

@@ -7,12 +7,14 @@ parts. Nothing of the image is unpacked or run.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -71,12 +73,37 @@ def first(
                     return Difference(number, name, f"{lacks} has no such layer")
                 say(f"layer {number} ({name}) differs; looking for its first file")
                 saved = engine.save(image.image_id, Path(work) / "image.tar")
-                with make.layers_of(recipe, say, progress) as made:
+                with make.layers_of(recipe, say, progress) as made, _an_image(reference):
                     what = _first_file(made[number - 1].path, saved, theirs, Path(work))
                 return Difference(number, name, what)
         if image.config_digest == recipe.image_id:
             return None
-        return _of_configuration(recipe, engine.save(image.image_id, Path(work) / "image.tar"))
+        with _an_image(reference):
+            return _of_configuration(recipe, engine.save(image.image_id, Path(work) / "image.tar"))
+
+
+# What json, tarfile and gzip raise on an archive that is not as engines write it.
+_ODD = (
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    gzip.BadGzipFile,
+)
+
+
+@contextmanager
+def _an_image(reference: str) -> Iterator[None]:
+    """Raise `ImageUnavailable` where what the engine saved cannot be read as an image."""
+    try:
+        yield
+    except _ODD as error:
+        raise ImageUnavailable(
+            f"what the engine saved of {reference} cannot be read: {type(error).__name__}",
+            "save it as a docker-archive with layers that are plain or gzipped, and load it again",
+        ) from error
 
 
 def _of_configuration(recipe: Recipe, image: Path) -> Difference | None:
@@ -209,8 +236,6 @@ def _configuration(tar: tarfile.TarFile) -> tuple[list[str], dict[str, Any]]:
 
 def _plain(member: IO[bytes]) -> IO[bytes]:
     """A layer's bytes, with gzip's packing taken off: containerd's store keeps it."""
-    import gzip
-
     magic = member.read(2)
     member.seek(0)
     return gzip.GzipFile(fileobj=member) if magic == b"\x1f\x8b" else member  # type: ignore[return-value]

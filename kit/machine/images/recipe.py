@@ -95,8 +95,15 @@ def recipe(name: str) -> Recipe:
 
 
 def own_base(name: str) -> BaseLock:
-    """The lock of this kit's base ``name``."""
-    return base_lock((resources.images_dir() / name / LOCK).read_bytes(), f"{name}/{LOCK}")
+    """The lock of this kit's base ``name``.
+
+    Raises:
+        ImageUnavailable: it is malformed.
+    """
+    try:
+        return base_lock((resources.images_dir() / name / LOCK).read_bytes(), f"{name}/{LOCK}")
+    except (msgspec.ValidationError, jsonio.JsonRefused) as error:
+        raise ImageUnavailable(f"{name}/{LOCK}: {error}", "edit it, then lock it again") from error
 
 
 def _names() -> list[str]:

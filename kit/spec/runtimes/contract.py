@@ -18,6 +18,20 @@ WEIGHTS = "/weights"
 MODEL_NAME = "model"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 inside the container's own network
 
+# What keeps a server from downloading and from sending usage reports, and gives it a home.
+QUIET: Mapping[str, str] = MappingProxyType(
+    {
+        "HOME": "/tmp",  # noqa: S108 the container's
+        "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+)
+
 
 class PromptIds(NamedTuple):
     """How a server tells the token ids that it makes of a request's prompt.

@@ -16,6 +16,7 @@ from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
+    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -74,14 +75,10 @@ class Exllamav3(Runtime):
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that put caches where they can run."""
         return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
-            "HF_HUB_OFFLINE": "1",
+            **QUIET,
             "TOKENIZERS_PARALLELISM": "false",
             "TORCH_EXTENSIONS_DIR": "/tmp/extensions",  # noqa: S108 the container's
             "TRITON_CACHE_DIR": "/tmp/triton",  # noqa: S108 the container's
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
         }
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
+    QUIET,
     WEIGHTS,
     Runtime,
     api_option,
@@ -85,19 +86,12 @@ class MlxLm(Runtime):
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry, and put caches where they can run."""
         return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # the image's passwd may lack the container's user
-            "HF_HUB_OFFLINE": "1",
+            **QUIET,
             "HF_HUB_CACHE": "/tmp",  # noqa: S108 /v1/models fails where this folder is not there
-            "TRANSFORMERS_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "DO_NOT_TRACK": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "MLX_MPI_LIBNAME": "none",  # an image's Open MPI would look for ssh, and end the server
             "MLX_PTX_CACHE_DIR": "/tmp/mlx",  # noqa: S108
             "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
         }
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
+    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -146,14 +147,8 @@ class Sglang(Runtime):
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry, and put caches where they can run."""
         return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
-            "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "DO_NOT_TRACK": "1",
+            **QUIET,
             "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
-            "PYTHONHASHSEED": "0",
             **_CACHES,
         }
 

@@ -14,6 +14,7 @@ from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
+    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -62,14 +63,7 @@ class Thin(Runtime):
 
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry."""
-        return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "HF_HUB_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "DO_NOT_TRACK": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-        }
+        return dict(QUIET)
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         extra = {

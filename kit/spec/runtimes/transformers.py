@@ -17,6 +17,7 @@ from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
+    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -109,16 +110,9 @@ class Transformers(Runtime):
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
         return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
-            "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "DO_NOT_TRACK": "1",
+            **QUIET,
             "TOKENIZERS_PARALLELISM": "false",
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS's fixed order of summation
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
         }
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from kit.core.model import Problem, Prompt, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
+    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -134,14 +135,9 @@ class Vllm(Runtime):
         """Variables that forbid downloads and telemetry, and put caches where they can run."""
         here = {} if spec.devices.gpus else {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         return {
-            "HOME": "/tmp",  # noqa: S108 the container's
-            "USER": "nobody",  # PyTorch asks for the user's name, which the image's passwd may lack
-            "HF_HUB_OFFLINE": "1",
-            "TRANSFORMERS_OFFLINE": "1",
+            **QUIET,
             "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
-            "PYTHONHASHSEED": "0",
             **_CACHES,
             **here,
         }
