@@ -21,6 +21,8 @@ _SCOPES, _OTHERS = tuple(scopes.SCOPES), tuple(scopes.COMPARATORS)
 _NOTICES = [code for code in KINDS if code.isupper()]
 _NET, _ENERGY = "$defs/launch/properties/net", "$defs/phase/properties/energy"
 
+_of_both = [n for n in names.METRICS if n not in names.OF_TEXTS | names.OF_IMAGES]
+
 SCHEMAS = ("plan", "results", "run-spec")
 # By schema and place: the names of a list, or of an object with what each is by its definition.
 _LISTS: dict[tuple[str, str], Iterable[str]] = {
@@ -28,7 +30,11 @@ _LISTS: dict[tuple[str, str], Iterable[str]] = {
     ("plan", "$defs/MeterPlan/properties/cause/enum"): get_args(model.Cause),
     ("plan", "$defs/QuantityFacts/properties/cause/enum"): get_args(facts.Cause),
     ("run-spec", "properties/primary_metric/enum"): names.METRICS,
-    ("results", "properties/metrics/required"): names.METRICS,
+    ("results", "properties/metrics/required"): _of_both,
+    ("results", "$defs/metricsOfTexts/required"): [n for n in names.METRICS if n in names.OF_TEXTS],
+    ("results", "$defs/metricsOfImages/required"): [
+        n for n in names.METRICS if n in names.OF_IMAGES
+    ],
     ("results", "$defs/metricName/enum"): names.METRICS,
     ("results", "$defs/phase/properties/phase/enum"): names.PHASES,
     ("results", f"{_NET}/required"): _SCOPES,

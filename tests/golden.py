@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +24,9 @@ from kit import __version__
 from kit.core import jsonio
 from kit.core.facts import QuantityFacts
 from kit.core.model import (
+    ImageFile,
     ImageIdentity,
+    ImageSpec,
     MeterDevice,
     MeterPlan,
     Plan,
@@ -105,9 +108,38 @@ def run_spec() -> RunSpec:
     return spec.parse(jsonio.canonical(document))
 
 
-def build(root: Path, status: str = "complete", reason: str = "") -> Path:
-    """A sealed run in the store at ``root``; returns its folder."""
-    script = begin(root)
+def image_spec() -> RunSpec:
+    """A small spec of images, two of each request."""
+    document = spec.document(run_spec())
+    size = {"images": 2, "width": 16, "height": 8, "steps": 4}
+    document |= {
+        "name": "golden-images",
+        "runtime": {"name": "diffusers"},
+        "image": {"recipe": "diffusers", "digest": images.recipe("diffusers").image_id},
+        "weights": {
+            "repo": "golden",
+            "revision": "1",
+            "files": [
+                {
+                    "path": "model_index.json",
+                    "source": "file:model_index.json",
+                    "sha256": "0" * 64,
+                    "size": 1,
+                }
+            ],
+        },
+        "workload": {"name": "images", "options": {"requests": 3, **size}},
+        "devices": {"gpus": 0},
+        "primary_metric": "gpu_energy_per_image",
+    }
+    return spec.parse(jsonio.canonical(document))
+
+
+def build(
+    root: Path, status: str = "complete", reason: str = "", asked: RunSpec | None = None
+) -> Path:
+    """A sealed run in the store at ``root``; returns its folder. ``asked`` is `run_spec` else."""
+    script = begin(root, asked)
     total = records_of(script)
     finish(script, total, status, reason)
     source = archive.open_source(script.flight.path)
@@ -130,35 +162,37 @@ def _sound() -> Path:
     return build(folder / "runs")
 
 
-def begin(root: Path) -> Script:
+def begin(root: Path, asked: RunSpec | None = None) -> Script:
     """A run in flight with spec, plan and schedule written."""
     flight = Store(root).begin()
-    the_spec = run_spec()
-    the_plan, schedule = plan(the_spec, facts())
+    the_spec = asked or run_spec()
+    the_plan, schedule = plan(the_spec, facts(the_spec.image))
     flight.write("spec.json", spec.document(the_spec))
     flight.write("plan.json", msgspec.to_builtins(the_plan))
     flight.write_bytes("inputs/schedule.jsonl", schedule_bytes(schedule))
-    for name, data in recipe().items():
+    for name, data in recipe(the_spec.image).items():
         flight.write_bytes(f"inputs/image/{name}", data)
     flight.write("env/start.json", fingerprint())
     flight.write("private/identity.json", {"nonce": "ab" * 32, "host": "golden-host"})
     return Script(flight, the_spec, the_plan, schedule)
 
 
-def recipe() -> dict[str, bytes]:
+def recipe(image: ImageSpec) -> dict[str, bytes]:
     """The recipe of the image, as a run seals it."""
-    return images.sealable_files("loopback", DIGEST)
+    return images.sealable_files(image.recipe or "", image.digest or "")
 
 
-def facts() -> HostFacts:
+def facts(pinned: ImageSpec | None = None) -> HostFacts:
     """What kit would have found on the machine."""
+    pinned = pinned or run_spec().image
+    digest = pinned.digest or ""
     image = ImageIdentity(
-        reference="kit/loopback:golden",
-        recipe="loopback",
-        image_id=DIGEST,
-        diff_ids=(DIGEST,),
+        reference=f"kit/{pinned.recipe}:golden",
+        recipe=pinned.recipe,
+        image_id=digest,
+        diff_ids=(digest,),
         platform="linux/amd64",
-        config_digest=DIGEST,
+        config_digest=digest,
     )
     return HostFacts(
         engine=fingerprint()["docker"],
@@ -167,7 +201,7 @@ def facts() -> HostFacts:
         weights={},
         meters=meters(),
         cpus=("0-1", "2", "3"),
-        recipe=recipe(),
+        recipe=recipe(pinned),
     )
 
 
@@ -214,7 +248,10 @@ def findings(script: Script) -> list[dict[str, str]]:
     """What preflight says of this plan on this machine."""
     gathered = {
         "host": fingerprint(),
-        "weights": {},
+        "weights": {
+            f"/weights/{file.path}": file.size
+            for file in (script.spec.weights.files if script.spec.weights else ())
+        },
         "disk_free": 1 << 40,
         "port_free": {"absent": "the port is inside the container's own network"},
         "gpu_energy": {"gpu0": 125_000},
@@ -371,6 +408,8 @@ def stage(
         t = begin
         for scheduled in (r for r in script.schedule if r.stage == name):
             pairs.append(exchange(scheduled, t + 10 * MS))
+            if scheduled.expect_images is not msgspec.UNSET:
+                pairs[-1] = with_images(script.flight, index, scheduled, *pairs[-1])
             t = pairs[-1][0].done
         pass_time(script, journal, t)
         wall = script.clock.t - begin
@@ -414,6 +453,48 @@ def exchange(scheduled: ScheduledRequest, sent: int) -> tuple[Request, Response]
         timings=None,
     )
     return request, response
+
+
+def with_images(
+    flight: InFlight, launch: int, scheduled: ScheduledRequest, request: Request, response: Response
+) -> tuple[Request, Response]:
+    """The answer with images in place of its text; their files are written."""
+    width, height = map(int, scheduled.body["size"].split("x"))
+    made = []
+    for number in range(scheduled.body["n"]):
+        data = png_file(width, height, shade=scheduled.body["seed"] + number)
+        name = f"images/{scheduled.index:05d}-{number}.png"
+        flight.write_bytes(f"launches/{launch:03d}/{name}", data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        made.append(ImageFile(file=name, sha256=sha256, width=width, height=height))
+    steps = scheduled.expect_steps
+    untimed = {"first_token": None, "last_token": None, "output_tokens": None}
+    return (
+        msgspec.structs.replace(
+            request, **untimed, finish_reason=None, images=len(made), steps=steps
+        ),
+        msgspec.structs.replace(
+            response,
+            text="",
+            text_sha256=hashlib.sha256(b"").hexdigest(),
+            chunk_times=(),
+            usage={"prompt_tokens": 5, "images": len(made), "steps": steps},
+            images=tuple(made),
+        ),
+    )
+
+
+def png_file(width: int, height: int, shade: int = 0) -> bytes:
+    """A PNG file of one grey."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        framed = kind + data
+        return len(data).to_bytes(4, "big") + framed + zlib.crc32(framed).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, 0, 0, 0, 0))
+    rows = (b"\0" + bytes((shade % 256,)) * width) * height
+    chunks = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def write_launch(

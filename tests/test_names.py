@@ -45,7 +45,9 @@ SCOPES = ("gpu", "estimate")
 
 def test_every_phase_metric_and_scope_that_kit_makes_has_a_name() -> None:
     assert set(names.PHASES) == BLOCKS | set(phases.INSIDE)
-    assert list(names.METRICS) == ["outputs", *metrics([])]
+    of_texts, of_images = metrics([]), metrics([], "image")
+    assert {*of_texts} == {*names.METRICS} - names.OF_IMAGES - {"outputs"}
+    assert {*of_images} == {*names.METRICS} - names.OF_TEXTS - {"outputs"}
     assert {*names.SCOPES, *names.COMPARATORS, "none"} == set(get_args(units.Scope))
 
 
@@ -244,7 +246,8 @@ def no_identifier(text: str) -> None:
 # --- and nothing else names them ----------------------------------------------------------------
 
 IDENTIFIERS = {*names.PHASES, *names.METRICS, *names.SCOPES, *names.COMPARATORS, *names.NETS}
-IDENTIFIERS |= {*names.ENERGY_PER, "ttft", "tpot", "e2e"}
+# Of what energy is divided by, images and steps are ordinary words, too.
+IDENTIFIERS |= {"output_token", "request", "ttft", "tpot", "e2e"}
 # Values that are identifiers themselves, and no words: meters, quantities, parts of a block.
 NO_WORDS = {*IDENTIFIERS, *units.QUANTITIES, *meters.names(), "before", "after"}
 # Tables of words by such a key that are no names of it: where, and what they say instead.

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from kit.core import jsonio, resources
 from kit.core.facts import QuantityFacts
 from kit.core.model import ArrivalsSpec, MeterDevice, MeterPlan, Request
-from kit.energy import SENSOR_TERMS, results
+from kit.energy import SENSOR_TERMS, names, results
 from kit.energy.reason import Reason
 from kit.energy.reasons import notices, sentence
 from kit.energy.results.document import NetEnergy, Phase
@@ -462,8 +462,9 @@ def test_what_is_stored_follows_the_published_schema(status: str, tmp_path: Path
 def test_the_schema_describes_every_metric_that_is_computed(document: dict[str, Any]) -> None:
     schema = jsonio.read(resources.schema_path("results"))
     Draft202012Validator.check_schema(schema)
-    assert set(schema["properties"]["metrics"]["properties"]) == set(document["metrics"])
-    assert set(schema["$defs"]["metricName"]["enum"]) == set(document["metrics"])
+    computed = set(document["metrics"]) | names.OF_IMAGES
+    assert set(schema["properties"]["metrics"]["properties"]) == computed
+    assert set(schema["$defs"]["metricName"]["enum"]) == computed
 
 
 # --- prefill and decode by difference of workloads ------------------------------------------------

@@ -16,6 +16,8 @@ from kit.core.facts import NO_FACTS, QuantityFacts
 Level = Literal["ok", "warn", "fail"]
 # Why a meter has no device, where a person can do something about it.
 Cause = Literal["no_permission"]
+# What a runtime makes, and a workload asks for.
+Makes = Literal["text", "image"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -194,6 +196,8 @@ class ScheduledRequest(Record, frozen=True, kw_only=True):
 
     ``at_ns`` is the intended send time since the stage began; None under a closed loop.
     ``expect_tokens`` is the output length asked for, None where the runtime cannot fix it.
+    ``expect_images`` and ``expect_steps``, the denoising steps of all of them, are written where
+    images are asked for and not texts.
     """
 
     index: int
@@ -203,6 +207,8 @@ class ScheduledRequest(Record, frozen=True, kw_only=True):
     body: dict[str, Any]
     at_ns: int | None = None
     expect_tokens: int | None = None
+    expect_images: int | UnsetType = UNSET
+    expect_steps: int | UnsetType = UNSET
 
 
 class Mount(Record, frozen=True, kw_only=True):
@@ -352,7 +358,8 @@ class Request(Record, frozen=True, kw_only=True):
     ``error`` is what went wrong, with its evidence, in one line; ``code`` is its reason code
     (`kit.measure.drive.answer`), absent in runs before formulas 4. ``first_token`` and
     ``last_token`` are the first and last chunk that held a token; None where the answer does not
-    show them.
+    show them. ``images`` and ``steps``, the server's count of denoising steps over all of them, are
+    written where images were asked for.
     """
 
     index: int
@@ -372,10 +379,24 @@ class Request(Record, frozen=True, kw_only=True):
     cached_tokens: int | None
     finish_reason: str | None
     code: str | None = None
+    images: int | UnsetType = UNSET
+    steps: int | UnsetType | None = UNSET
+
+
+class ImageFile(Record, frozen=True, kw_only=True):
+    """An image of an answer: the PNG file beside the records, its hash and sides (pixels)."""
+
+    file: str
+    sha256: str
+    width: int
+    height: int
 
 
 class Response(Record, frozen=True, kw_only=True):
-    """A line of ``responses.jsonl``: the text, its chunk times (ns) and the server's own count."""
+    """A line of ``responses.jsonl``: the text, its chunk times (ns) and the server's own count.
+
+    ``images`` is written where images were asked for; the text is then empty.
+    """
 
     index: int
     stage: str
@@ -385,6 +406,7 @@ class Response(Record, frozen=True, kw_only=True):
     usage: dict[str, Any] | None
     timings: dict[str, Any] | None
     token_ids: tuple[int, ...] | None = None
+    images: tuple[ImageFile, ...] | UnsetType = UNSET
 
 
 class PromptTokens(Record, frozen=True, kw_only=True):
@@ -441,9 +463,21 @@ class Manifest(Record, frozen=True, kw_only=True):
 # --- what a workload makes -------------------------------------------------------------------
 
 
+class Picture(NamedTuple):
+    """Images wanted of a prompt: how many, their sides (pixels), denoising steps, guidance."""
+
+    images: int
+    width: int
+    height: int
+    steps: int
+    guidance: float
+
+
 class Prompt(NamedTuple):
-    """One piece of work: an id that may be published, the text, and the output length wanted."""
+    """One piece of work: an id that may be published, the text, and what is wanted of it: a text
+    of ``max_tokens``, or images."""
 
     item: str
     text: str
     max_tokens: int
+    picture: Picture | None = None

@@ -29,6 +29,8 @@ PHASES = {
 # Gross energy of the measured block over the work done in it; a metric is one of these of a scope.
 ENERGY_PER = {
     "output_token": Name("energy per output token", "J/token"),
+    "image": Name("energy per image", "J/image"),
+    "step": Name("energy per denoising step", "J/step"),
     "request": Name("energy per request", "J/request"),
 }
 METRICS = {
@@ -42,6 +44,16 @@ METRICS = {
     "tpot_p50": Name("time per output token (TPOT), median", "TPOT, median"),
     "e2e_p50": Name("end-to-end latency (E2E), median", "E2E, median"),
     "output_throughput": Name("output throughput", "throughput"),
+    "image_throughput": Name("image throughput", "images/s"),
+}
+# What a run of texts has no metrics of, and a run of images.
+OF_IMAGES = frozenset(n for n in METRICS if n.endswith(("_per_image", "_per_step"))) | {
+    "image_throughput"
+}
+OF_TEXTS = frozenset(n for n in METRICS if n.endswith("_per_output_token")) | {
+    "ttft_p50",
+    "tpot_p50",
+    "output_throughput",
 }
 # Net energies: the measured block above what the machine draws anyway.
 NETS = {

@@ -356,6 +356,8 @@ _OF_CHECKS = {
 _OF_WORK = {
     "none_completed": _kind("no request was completed"),
     "no_token": _kind("no token was generated"),
+    "no_image": _kind("no image was made"),
+    "steps_not_counted": _kind("the server did not count the denoising steps of every image"),
     "not_counted": _kind("not every answer's tokens were counted"),
     "needs_requests": _kind("needs {requests} {requests:request|requests}", requests="how many"),
     "ttft_untimed": _kind("no answer shows when its first token came"),
@@ -414,6 +416,21 @@ _OF_NOTICES = {
     "TOKEN_MISMATCH": _kind(
         "{answers} {answers:answer does|answers do} not have as many tokens as were asked for",
         answers="how many answers",
+    ),
+    "IMAGE_MISMATCH": _kind(
+        "{answers} {answers:answer does|answers do} not have the images that were asked for",
+        answers="how many answers",
+    ),
+    "PROMPT_CUT": _kind(
+        "{prompts} {prompts:prompt was|prompts were} longer than the model's text encoder takes: "
+        "the rest did nothing",
+        prompts="how many prompts",
+    ),
+    "STEP_MISMATCH": _kind(
+        "{steps} denoising steps were taken where {asked} were asked for: energy per step is by "
+        "those taken",
+        steps="steps taken",
+        asked="steps asked for",
     ),
     "CACHED_TOKENS": _kind(
         "{prompts} {prompts:prompt was|prompts were} served partly from a cache",

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from kit.core import jsonio
 from kit.core.model import (
     Event,
+    Makes,
     Phase,
     Plan,
     PromptTokens,
@@ -50,6 +52,11 @@ class RunRecords:
     phases: tuple[Phase, ...] = field(default=())
     effective: dict[int, dict[str, Any]] = field(default_factory=dict)
     prompts: dict[int, tuple[PromptTokens, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def makes(self) -> Makes:
+        """Whether the schedule asks for texts or for images."""
+        return "image" if any(r.expect_images is not UNSET for r in self.schedule) else "text"
 
     @cached_property
     def losses(self) -> tuple[Event, ...]:

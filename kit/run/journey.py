@@ -76,6 +76,7 @@ def driving(journey: Journey, running: Running, index: int) -> Iterator[DriverPr
         "cpus": journey.plan.launch.driver_cpus,
         "recount": runtime.recount,
         "end_mark": runtime.end_mark,
+        "makes": runtime.makes,
     }
     try:
         with DriverProcess(config, flight.scratch(f"driver-{index:03d}.json")) as driver:

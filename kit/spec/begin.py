@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from kit.core import jsonio, resources
@@ -22,6 +23,7 @@ TEMPLATE = "quickstart"
 # Memory and requests suffice for as many answers at once, so that one file serves several levels.
 SLOTS = 16
 _CONTEXT, _OUTPUT, _LEAST_CONTEXT = 1024, 48, 16
+_IMAGES = 4  # of a first run
 _LONGEST_NAME = 56  # leaves room for a level's suffix
 _MIB, _STEP_MIB, _MOST_MIB = 1 << 20, 256, 8_388_608
 _SLOW_DISK, _SLOW_MEMORY = 1e8, 2e9  # bytes/s: a slow machine is given up late
@@ -44,31 +46,47 @@ def spec_for(model: OwnModel, here: Room) -> dict[str, Any]:
     A GPU is asked for where there is one and the runtime can use it.
     """
     runtime = runtime_for(model)
-    plain = runtime.name == _PLAIN
     gpus = 1 if here.gpus and (runtime.gpu or runtime.gpu_recipe) else 0
-    context = _context(model)
     document: dict[str, Any] = jsonio.read(resources.specs_dir() / f"{TEMPLATE}.json")
+    work = _images(document, runtime) if runtime.makes == "image" else _texts(model, runtime)
+    slots = 1 if runtime.name == _PLAIN or runtime.makes == "image" else SLOTS
     document |= {
-        "name": slug(model.name if model.kind == "safetensors" else model.files[0].path),
+        "name": slug(model.files[0].path if model.kind == "gguf" else model.name),
         "description": f"{model.name} in {runtime.name}, begun from the model's own files.",
-        "runtime": {"name": runtime.name, "options": {"context": context}},
         "image": _image(runtime, gpus),
         "weights": model.weights,
-        "workload": {
-            "name": "prompts",
-            "options": {"requests": SLOTS, "max_output_tokens": min(_OUTPUT, context // 2)},
-        },
         # Texts may differ where answers are batched: a replay is held to the run's own agreement.
         "determinism": "sampled",
-        "limits": _limits(model, context, 1 if plain else SLOTS, document["launches"]),
+        "limits": _limits(model, _context(model), slots, document["launches"]),
+        **work,
     }
     return document | ({"devices": {"gpus": gpus}} if gpus else {})
+
+
+def _texts(model: OwnModel, runtime: Runtime) -> dict[str, Any]:
+    """Settings of a run of texts."""
+    context = _context(model)
+    options = {"requests": SLOTS, "max_output_tokens": min(_OUTPUT, context // 2)}
+    return {
+        "runtime": {"name": runtime.name, "options": {"context": context}},
+        "workload": {"name": "prompts", "options": options},
+    }
+
+
+def _images(document: Mapping[str, Any], runtime: Runtime) -> dict[str, Any]:
+    """Settings of a run of images; the seed is all that their sampling has."""
+    return {
+        "runtime": {"name": runtime.name},
+        "workload": {"name": "images", "options": {"requests": _IMAGES}},
+        "sampling": {"seed": document["sampling"]["seed"]},
+        "primary_metric": "outputs",
+    }
 
 
 def warnings(model: OwnModel, document: dict[str, Any], here: Room) -> list[str]:
     """What will not fit on this machine."""
     gpus = document.get("devices", {}).get("gpus", 0)
-    context = document["runtime"]["options"]["context"]
+    context = document["runtime"].get("options", {}).get("context", 0)
     return list(room.warnings(model, context, 1, gpus, here))
 
 

@@ -134,13 +134,17 @@ def _of_snapshot(folder: Path) -> Iterator[Entry]:
 
 
 def _model(path: Path) -> Entry | None:
-    """A .gguf file, or a folder with config.json and safetensors; else None."""
+    """A .gguf file, or a folder of a model or of a pipeline with its safetensors; else None."""
     try:
         if path.suffix.lower() == ".gguf" and path.is_file():
             return Entry(str(path), path.name, path.stat().st_size)
-        if not (path / own.CONFIG).is_file():
+        if (path / own.PIPELINE).is_file():
+            tensors = path.glob("*/*.safetensors")
+        elif (path / own.CONFIG).is_file():
+            tensors = path.glob("*.safetensors")
+        else:
             return None
-        size = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in tensors)
     except OSError:
         return None
     return Entry(str(path), f"{path.name}/", size) if size else None

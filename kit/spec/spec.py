@@ -72,7 +72,7 @@ def problems(document: Any) -> list[Problem]:
     if faults:
         return faults
     spec = msgspec.convert(filled(document), RunSpec, strict=False)
-    own = list(runtimes.get(spec.runtime.name).problems(spec))
+    own = _made_problems(spec) or list(runtimes.get(spec.runtime.name).problems(spec))
     of_weights = weights.problems(spec.weights) if spec.weights else ()
     return [*own, *_meaning_problems(spec), *of_weights]
 
@@ -175,11 +175,41 @@ def _arrival_problems(spec: RunSpec) -> list[Problem]:
     return [Problem("$.arrivals.rate", message, "raise the rate, or ask for fewer requests")]
 
 
+# Ends of the names of metrics by what they are not about, and metrics that are.
+_OF_OTHERS = {
+    "text": ("_per_image", "_per_step", "image_throughput"),
+    "image": ("_per_output_token", "ttft_p50", "tpot_p50", "output_throughput"),
+}
+_INSTEAD = {
+    "text": "gpu_energy_per_output_token or cpu_energy_per_output_token",
+    "image": "gpu_energy_per_image or cpu_energy_per_image",
+}
+
 _LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
 
 
+def _made_problems(spec: RunSpec) -> list[Problem]:
+    """A workload of texts for a runtime of images, or the other way round."""
+    makes = runtimes.get(spec.runtime.name).makes
+    if workloads.makes(spec.workload.name) == makes:
+        return []
+    able = [name for name in workloads.names() if workloads.makes(name) == makes]
+    return [
+        Problem(
+            "$.workload.name",
+            f"{spec.runtime.name} makes {makes}s, and the workload {spec.workload.name} asks for "
+            "others",
+            f"use the workload {' or '.join(able)}" if able else "use another runtime",
+        )
+    ]
+
+
 def _primary_problems(spec: RunSpec, names: Sequence[str]) -> list[Problem]:
-    """An energy needs a meter of its scope."""
+    """An energy needs a meter of its scope, and a metric the work that it is about."""
+    makes = workloads.makes(spec.workload.name)
+    if spec.primary_metric.endswith(_OF_OTHERS[makes]):
+        message = f"{spec.primary_metric} is no metric of {makes}s"
+        return [Problem("$.primary_metric", message, f"use {_INSTEAD[makes]}")]
     scope, _, rest = spec.primary_metric.partition("_energy_")
     if not rest or scope in meters.scopes(names):
         return []

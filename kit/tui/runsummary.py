@@ -68,6 +68,8 @@ def _about(row: Row) -> Iterator[tuple[str, str]]:
 def _numbers(row: Row) -> Iterator[tuple[str, str]]:
     if row.joules is not None:
         yield ENERGY_PER["output_token"].short, row.stated
+    if row.per_image:
+        yield ENERGY_PER["image"].short, row.per_image
     if row.tokens_per_s is not None:
         yield "tokens/s", row.throughput
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
@@ -68,7 +69,7 @@ class Asked(NamedTuple):
     request: Request
 
     def cells(self) -> tuple[str | Text, ...]:
-        """Launch, index, stage, item, first token, tokens, time, status."""
+        """Launch, index, stage, item, first token, tokens or images, time, status."""
         r = self.request
         state = badge("ok" if r.status == "ok" else "fail", r.status)
         error = plain(r.error or "")
@@ -79,13 +80,20 @@ class Asked(NamedTuple):
             r.stage,
             r.item[:30],
             _seconds(r.sent, r.first_token),
-            "–" if r.output_tokens is None else f"{r.output_tokens:,}",
+            _made(r),
             _seconds(r.sent, r.done),
             state if not r.error else Text.assemble(state, " ", error),
         )
 
 
 REQUEST_HEADS = (">launch", ">#", "stage", "item", ">first, s", ">tokens", ">time, s", "status")
+
+
+def _made(request: Request) -> str:
+    """Tokens of an answer, or its images with their name, since the column is of tokens."""
+    if request.images is not UNSET:
+        return f"{request.images} img"
+    return "–" if request.output_tokens is None else f"{request.output_tokens:,}"
 
 
 def _seconds(begin: int | None, end: int | None) -> str:

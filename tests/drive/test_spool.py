@@ -76,7 +76,7 @@ def test_zeros_of_a_power_loss_are_left_out(tmp_path: Path, spool: Spool) -> Non
 
 def test_salvage_adds_to_what_an_earlier_stage_wrote(tmp_path: Path, spool: Spool) -> None:
     spool.add(raw(0, "warmup"))
-    write_records(tmp_path, records_of(spool.raws(), 0))
+    write_records(tmp_path, records_of(spool.raws(), 0, tmp_path))
     for i in (2, 1):
         spool.add(raw(i))
     salvage(tmp_path, 0)
@@ -86,10 +86,10 @@ def test_salvage_adds_to_what_an_earlier_stage_wrote(tmp_path: Path, spool: Spoo
 
 def test_salvage_mends_a_crash_between_the_two_files(tmp_path: Path, spool: Spool) -> None:
     spool.add(raw(0, "warmup"))
-    write_records(tmp_path, records_of(spool.raws(), 0))
+    write_records(tmp_path, records_of(spool.raws(), 0, tmp_path))
     old = (tmp_path / RESPONSES).read_bytes()
     spool.add(raw(1))
-    write_records(tmp_path, records_of(spool.raws(), 0))
+    write_records(tmp_path, records_of(spool.raws(), 0, tmp_path))
     (tmp_path / RESPONSES).write_bytes(old)
     salvage(tmp_path, 0)
     assert indices(tmp_path) == ["0:warmup", "1:measured"]
@@ -98,7 +98,7 @@ def test_salvage_mends_a_crash_between_the_two_files(tmp_path: Path, spool: Spoo
 def test_salvage_keeps_records_as_they_are(tmp_path: Path, spool: Spool) -> None:
     """A recounted answer is not overwritten by what the spool had of it."""
     spool.add(raw(0))
-    write_records(tmp_path, records_of(spool.raws(), 0))
+    write_records(tmp_path, records_of(spool.raws(), 0, tmp_path))
     counted = (tmp_path / REQUESTS).read_bytes().replace(b'"output_tokens":4', b'"output_tokens":7')
     (tmp_path / REQUESTS).write_bytes(counted)
     salvage(tmp_path, 0)

@@ -38,10 +38,22 @@ FOLDER = tuple(
     )
 )
 
+PIPELINE = tuple(
+    WeightFile(path=path, source=f"file:{path.rpartition('/')[2]}", sha256="0" * 64, size=1)
+    for path in ("model_index.json", "unet/config.json", "unet/model.safetensors")
+)
+
+WORKLOADS = {
+    "text": WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
+    "image": WorkloadSpec(name="images", options={"requests": 2}),
+}
+
 
 def weights_for(name: str) -> WeightsSpec:
     """Model files that a runtime loads; where they are converted, those of kit's own spec."""
     loads = runtimes.get(name).loads
+    if "pipeline" in loads:
+        return WeightsSpec(repo="r", revision="1", files=PIPELINE)
     if not {"gguf", "safetensors"} & set(loads):
         shipped = specs.load(SPECS / f"{name}.json").weights
         assert shipped
@@ -73,7 +85,7 @@ def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> Ru
         runtime=RuntimeSpec(name=name, options=defaults(name) | (options or {})),
         image=own_image(name),
         weights=weights,
-        workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
+        workload=WORKLOADS[runtime.makes],
         devices=DevicesSpec(gpus=int(name in GPU_ONLY)),
     )
     return msgspec.structs.replace(made, **changes)

@@ -16,6 +16,7 @@ from kit.core.model import (
     ArrivalsSpec,
     DevicesSpec,
     ImageSpec,
+    Picture,
     Prompt,
     SamplingSpec,
     WeightsSpec,
@@ -29,6 +30,7 @@ from tests.runtimes.specs import FOLDER, GPU_ONLY, SMOLLM2, defaults, spec
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
 NAMES = runtimes.names()
 REAL = [name for name in NAMES if runtimes.get(name).real]
+OF_TEXTS = [name for name in NAMES if runtimes.get(name).makes == "text"]
 WITH_RECIPE = [name for name in NAMES if runtimes.get(name).recipe]
 CPU_ONLY = [name for name in REAL if not runtimes.get(name).gpu]
 
@@ -93,7 +95,7 @@ def test_what_it_asks_of_its_server_is_plain_data(name: str) -> None:
             assert not step.upload or step.upload in {f.sha256 for f in wanted.weights.files}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_TEXTS)
 def test_its_requests_say_everything(name: str) -> None:
     runtime, wanted = runtimes.get(name), spec(name)
     path, body = runtime.request(wanted, PROMPT, 5)
@@ -108,6 +110,29 @@ def test_its_requests_say_everything(name: str) -> None:
         assert body["stream_options"] == {"include_usage": True}
     if runtime.equal_work:
         assert body["ignore_eos"] is True
+
+
+def test_diffusers_asks_for_images_by_size_steps_and_seed() -> None:
+    wanted = spec("diffusers")
+    picture = Picture(images=2, width=64, height=32, steps=7, guidance=1.5)
+    prompt = Prompt("hut", "A hut in the snow.", 0, picture)
+    path, body = runtimes.get("diffusers").request(wanted, prompt, 5)
+    assert path == "/v1/images/generations"
+    assert body == {
+        "model": "model",
+        "prompt": "A hut in the snow.",
+        "n": 2,
+        "size": "64x32",
+        "response_format": "b64_json",
+        "num_inference_steps": 7,
+        "guidance_scale": 1.5,
+        "seed": wanted.sampling.seed + 10,  # each of the images before had a seed of its own
+    }
+
+
+@pytest.mark.parametrize("setting", [{"temperature": 0.5}, {"top_k": 5}, {"ignore_eos": False}])
+def test_diffusers_refuses_what_would_do_nothing(setting: dict[str, Any]) -> None:
+    assert _paths("diffusers", sampling=SamplingSpec(**setting)) == [f"$.sampling.{[*setting][0]}"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +188,7 @@ def test_the_image_must_be_its_own(name: str) -> None:
     assert _paths(name, image=other) == ["$.image.recipe"]
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [name for name in REAL if name in OF_TEXTS])
 def test_the_context_must_hold_the_answer(name: str) -> None:
     assert _paths(name, {"context": 64}) == ["$.runtime.options.context"]
     assert _paths(name, {"context": 65}) == []
@@ -404,7 +429,7 @@ def test_llama_cpp_python_never_cuts_a_request_short() -> None:
     assert _flag(argv, "--n_threads") == _flag(argv, "--n_threads_batch") == "2"
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [name for name in REAL if name in OF_TEXTS])
 def test_a_base_model_is_asked_without_a_template(name: str) -> None:
     path, body = runtimes.get(name).request(spec(name, {"api": "completion"}), PROMPT, 0)
     assert path == "/v1/completions"

@@ -134,7 +134,9 @@ def test_a_launch_has_a_folder_of_three_digits(run: Path, folder: str) -> None:
 def test_the_plans_recipe_hash_is_that_of_its_files() -> None:
     from kit.machine import images
 
-    hashes = {name: jsonio.digest(data) for name, data in golden.recipe().items()}
+    hashes = {
+        name: jsonio.digest(data) for name, data in golden.recipe(golden.run_spec().image).items()
+    }
     assert images.files_digest(hashes) == jsonio.hash_of(hashes)
     assert images.files_digest(dict(reversed(hashes.items()))) == images.files_digest(hashes)
 

@@ -43,7 +43,10 @@ def test_its_defaults_give_work_that_does_not_change(workload: Workload) -> None
     first, again = workload.prompts(options), workload.prompts(options)
     assert first and first == again
     for prompt in first:
-        assert prompt.item and prompt.text and prompt.max_tokens > 0
+        assert prompt.item and prompt.text
+        assert (prompt.picture is None) == (workloads.makes(workload.name) == "text")
+        wanted = prompt.max_tokens if prompt.picture is None else prompt.picture.images
+        assert wanted > 0
 
 
 def test_it_gives_as_many_warm_ups_as_asked_for(workload: Workload) -> None:

@@ -39,7 +39,7 @@ def test_items_are_cycled_through() -> None:
 def test_own_texts_go_before_shipped_ones() -> None:
     own = [{"id": "a", "text": "First."}, {"id": "b", "text": "Second."}]
     prompts = PROMPTS.prompts(options(texts=own, requests=3, max_output_tokens=7))
-    assert [tuple(p) for p in prompts] == [
+    assert [(p.item, p.text, p.max_tokens) for p in prompts] == [
         ("a", "First.", 7),
         ("b", "Second.", 7),
         ("a", "First.", 7),

@@ -53,7 +53,7 @@ def compute(records: RunRecords, energy: Energy | None = None) -> Results:
         primary=records.spec.primary_metric,
         launches=tuple(launches),
         outputs=outputs(launches),
-        metrics=metrics(launches),
+        metrics=metrics(launches, records.makes),
         split=split(records, energy, launches),
         averaging=checks.averages(records, energy),
         doubts=doubts.of_run(records, energy),
@@ -78,6 +78,6 @@ def _launch(records: RunRecords, energy: Energy, index: int) -> Launch:
         steady=checks.steady(records, energy, own),
         counts=requests.counts(asked, good),
         latency=requests.latency(records, index, good),
-        throughput=requests.throughput(block, good),
+        throughput=requests.throughput(block, good, records.makes),
         outputs_sha256=requests.outputs(records, index),
     )

@@ -45,7 +45,7 @@ class NoticeRecord(Reason):
 
 
 class Mean(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """A mean ``value`` over ``n`` launches in ``unit`` (J, s or tokens/s), with its uncertainty.
+    """A mean over ``n`` launches in ``unit`` (J, s, tokens/s, images/s), with its uncertainty.
 
     ``se`` is the standard error of the mean over launches, None with one launch; ``u_sensor`` is
     the sensor's own error, which launches share (energy alone). Where ``status`` is ``unmeasured``,
@@ -216,8 +216,9 @@ class CrossCheck(Part, frozen=True, kw_only=True):
 class RequestCounts(Part, frozen=True, kw_only=True):
     """Requests of the measured stage: ``issued`` = ``completed`` + ``failed``.
 
-    ``failures`` counts the failed ones by reason code. Tokens are sums over completed requests,
-    None where one was not counted.
+    ``failures`` counts the failed ones by reason code. Tokens, images and denoising steps are sums
+    over completed requests, None where one was not counted; images and steps are of a run of
+    images alone.
     """
 
     issued: int
@@ -226,6 +227,8 @@ class RequestCounts(Part, frozen=True, kw_only=True):
     prompt_tokens: int | None
     output_tokens: int | None
     failures: dict[str, int] = {}
+    images: int | None = None
+    steps: int | None = None
 
 
 class Percentiles(Part, frozen=True, kw_only=True):
@@ -257,9 +260,11 @@ class Latency(Part, frozen=True, kw_only=True):
 
 
 class Throughput(Part, frozen=True, kw_only=True):
-    """Output tokens per second over ``seconds``, from the first sending to the last token."""
+    """Output tokens, or images, per second over ``seconds``: from the first sending to the last
+    token or image."""
 
     output_tokens_per_s: float | None = None
+    images_per_s: float | None = None
     seconds: float | None = None
     reason: Reason | None = None
 

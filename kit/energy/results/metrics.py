@@ -9,6 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from kit.core import stats
+from kit.core.model import Makes
+from kit.energy.names import OF_IMAGES, OF_TEXTS
 from kit.energy.reason import Reason
 from kit.energy.results.document import (
     Launch,
@@ -26,6 +28,8 @@ from kit.energy.scopes import SCOPES
 # What the energy of a measured block is divided by; `kit.energy.names.ENERGY_PER` names each.
 _WORK: dict[str, Callable[[RequestCounts], int | None]] = {
     "output_token": lambda counts: counts.output_tokens,
+    "image": lambda counts: counts.images,
+    "step": lambda counts: counts.steps,
     "request": lambda counts: counts.completed,
 }
 
@@ -38,8 +42,13 @@ class _Share(NamedTuple):
     u_sensor: float
 
 
-def metrics(launches: Sequence[Launch]) -> dict[str, Metric]:
-    """Every number, with its launch values and their summary."""
+def metrics(launches: Sequence[Launch], makes: Makes = "text") -> dict[str, Metric]:
+    """Every number of a run of texts or of images, with its launch values and their summary."""
+    others = OF_IMAGES if makes == "text" else OF_TEXTS
+    return {name: value for name, value in _all(launches).items() if name not in others}
+
+
+def _all(launches: Sequence[Launch]) -> dict[str, Metric]:
     result = {}
     for scope, facts in SCOPES.items():
         status: Status = "estimated" if facts.status == "estimated" else "measured"
@@ -54,8 +63,11 @@ def metrics(launches: Sequence[Launch]) -> dict[str, Metric]:
     for name in LATENCIES:
         of = [getattr(launch.latency.sent, name) for launch in launches]
         result[f"{name}_p50"] = _metric([_median_or_reason(p) for p in of], "s", "measured")
-    rates = [_rate_or_reason(launch.throughput) for launch in launches]
-    result["output_throughput"] = _metric(rates, "tokens/s", "measured")
+    done = [launch.throughput for launch in launches]
+    tokens = [_or_reason(t, t.output_tokens_per_s) for t in done]
+    result["output_throughput"] = _metric(tokens, "tokens/s", "measured")
+    images = [_or_reason(t, t.images_per_s) for t in done]
+    result["image_throughput"] = _metric(images, "images/s", "measured")
     return result
 
 
@@ -73,8 +85,8 @@ def _median_or_reason(percentiles: Percentiles) -> float | Reason:
     return percentiles.p50 or (percentiles.absent or {})["p50"]
 
 
-def _rate_or_reason(throughput: Throughput) -> float | Reason:
-    return throughput.output_tokens_per_s or throughput.reason or NONE_COMPLETED
+def _or_reason(throughput: Throughput, rate: float | None) -> float | Reason:
+    return rate or throughput.reason or NONE_COMPLETED
 
 
 def _energy_per(launch: Launch, scope: str, per: str) -> _Share | Reason:
@@ -87,9 +99,15 @@ def _energy_per(launch: Launch, scope: str, per: str) -> _Share | Reason:
         return energy.reason
     work = _WORK[per](counts)
     if not work:
-        return uncounted(work) if counts.completed else NONE_COMPLETED
+        return _uncounted(per, work) if counts.completed else NONE_COMPLETED
     u_reading, u_sensor = energy.u_reading or 0.0, energy.u_sensor or 0.0
     return _Share(energy.joules / work, u_reading / work, u_sensor / work)
+
+
+def _uncounted(per: str, work: int | None) -> Reason:
+    """Why there is no work to divide by, though requests were completed."""
+    of_images = {"image": Reason("no_image"), "step": Reason("steps_not_counted")}
+    return of_images.get(per) or uncounted(work)
 
 
 def _doubts(launches: Sequence[Launch], scope: str) -> tuple[Reason, ...]:

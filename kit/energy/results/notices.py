@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kit.core.arrays import np
 from kit.core.limits import STATES
+from kit.core.model import Request
 from kit.core.units import NS, QUANTITIES
 from kit.energy import Doubt, Energy
 from kit.energy.foreign import Foreign, Span, foreign_processes
@@ -93,22 +94,57 @@ def _caps(records: RunRecords) -> Iterator[Reason]:
 # --- work -----------------------------------------------------------------------------------
 
 
+def _of_texts(records: RunRecords, _: int, good: list[Request]) -> Iterator[Reason]:
+    """Whether the same tokens were generated, and when they came is known."""
+    expected = {r.index: r.expect_tokens for r in records.schedule}
+    untimed = sum(r.first_token is None for r in good)
+    if untimed:
+        yield Reason("UNTIMED_TOKENS", untimed=untimed, completed=len(good))
+    if good and all(expected.get(r.index) is None for r in good):
+        yield Reason("NOT_EQUAL_WORK")
+    wrong = [r for r in good if expected.get(r.index) not in (None, r.output_tokens)]
+    if wrong:
+        yield Reason("TOKEN_MISMATCH", answers=len(wrong))
+
+
+def _of_images(records: RunRecords, index: int, good: list[Request]) -> Iterator[Reason]:
+    """Whether the same images were made, of the sides and in the steps that were asked for."""
+    planned = {r.index: r for r in records.schedule}
+    sides = {
+        answer.index: {f"{image.width}x{image.height}" for image in answer.images or ()}
+        for answer in records.responses.get(index, ())
+    }
+    wrong = [
+        r
+        for r in good
+        if r.images != planned[r.index].expect_images
+        or sides.get(r.index) != {planned[r.index].body.get("size")}
+    ]
+    if wrong:
+        yield Reason("IMAGE_MISMATCH", answers=len(wrong))
+    answers = records.responses.get(index, ())
+    details = [
+        (a.usage or {}).get("prompt_tokens_details") for a in answers if a.stage == "measured"
+    ]
+    cut = sum(isinstance(of, Mapping) and of.get("dropped_tokens", 0) != 0 for of in details)
+    if cut:
+        yield Reason("PROMPT_CUT", prompts=cut)
+    taken = sum(r.steps or 0 for r in good)
+    asked = sum(planned[r.index].expect_steps or 0 for r in good)
+    if all(r.steps for r in good) and taken != asked:
+        yield Reason("STEP_MISMATCH", steps=taken, asked=asked)
+
+
 def _of_work(records: RunRecords, launch: Launch, note: Note) -> None:
     """Whether the same work was done, and the driver did not limit it."""
     index, counts = launch.index, launch.counts
     good = [r for r in measured(records, index) if r.status == "ok"]
-    expected = {r.index: r.expect_tokens for r in records.schedule}
     if counts.failed:
         failed, issued, failures = counts.failed, counts.issued, counts.failures
         note(Reason("FAILED_REQUESTS", failed=failed, issued=issued, failures=failures))
-    untimed = sum(r.first_token is None for r in good)
-    if untimed:
-        note(Reason("UNTIMED_TOKENS", untimed=untimed, completed=len(good)))
-    if good and all(expected.get(r.index) is None for r in good):
-        note(Reason("NOT_EQUAL_WORK"))
-    wrong = [r for r in good if expected.get(r.index) not in (None, r.output_tokens)]
-    if wrong:
-        note(Reason("TOKEN_MISMATCH", answers=len(wrong)))
+    of_work = _of_images if records.makes == "image" else _of_texts
+    for notice in of_work(records, index, good):
+        note(notice)
     cached = [r for r in good if r.cached_tokens]
     if cached:
         note(Reason("CACHED_TOKENS", prompts=len(cached)))

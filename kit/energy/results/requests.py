@@ -6,8 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from kit.core import stats
-from kit.core.model import Phase, Request
+from kit.core.model import Makes, Phase, Request, Response
 from kit.core.units import NS
 from kit.energy.reason import Reason
 from kit.energy.results.document import (
@@ -36,13 +38,15 @@ def counts(asked: Sequence[Request], good: Sequence[Request]) -> RequestCounts:
         completed=len(good),
         failed=len(asked) - len(good),
         failures=dict(sorted(codes.items())),
-        prompt_tokens=_token_sum([r.prompt_tokens for r in good]),
-        output_tokens=_token_sum([r.output_tokens for r in good]),
+        prompt_tokens=_sum([r.prompt_tokens for r in good]),
+        output_tokens=_sum([r.output_tokens for r in good]),
+        images=_sum([r.images or None for r in good]),
+        steps=_sum([r.steps or None for r in good]),
     )
 
 
-def _token_sum(counts: Sequence[int | None]) -> int | None:
-    """Tokens of all; None where one was not counted, because a partial sum would mislead."""
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """The sum; None where one was not counted, because a partial sum would mislead."""
     reported = [c for c in counts if c is not None]
     return sum(reported) if reported and len(reported) == len(counts) else None
 
@@ -107,15 +111,20 @@ def _percentiles(values: Sequence[float], none: Reason) -> Percentiles:
     return Percentiles(n=len(values), unit="s", absent=absent or None, **percentiles)
 
 
-def throughput(block: Phase | None, good: Sequence[Request]) -> Throughput:
-    """Output tokens per second from the first sending to the last token."""
+def throughput(block: Phase | None, good: Sequence[Request], makes: Makes) -> Throughput:
+    """Output tokens or images per second, from the first sending to the last one."""
     begins = [r.sent for r in good if r.sent is not None]
     if block is None or not begins:
         return Throughput(reason=NONE_COMPLETED)
-    tokens = _token_sum([r.output_tokens for r in good])
+    seconds = (max(map(ended, good)) - min(begins)) * NS
+    if makes == "image":
+        images = _sum([r.images or None for r in good])
+        if not images:
+            return Throughput(reason=Reason("no_image"))
+        return Throughput(images_per_s=images / seconds, seconds=seconds)
+    tokens = _sum([r.output_tokens for r in good])
     if not tokens:
         return Throughput(reason=uncounted(tokens))
-    seconds = (max(map(ended, good)) - min(begins)) * NS
     return Throughput(output_tokens_per_s=tokens / seconds, seconds=seconds)
 
 
@@ -124,14 +133,20 @@ def uncounted(tokens: int | None) -> Reason:
     return Reason("no_token" if tokens == 0 else "not_counted")
 
 
+def output_hash(response: Response) -> str:
+    """SHA-256 of an answer: of its text, or of its images by their own."""
+    if response.images is UNSET:
+        return response.text_sha256
+    return hashlib.sha256("".join(f"{i.sha256}\n" for i in response.images).encode()).hexdigest()
+
+
 def outputs(records: RunRecords, index: int) -> str | None:
-    """SHA-256 over index and text of the measured answers, in order.
+    """SHA-256 over index and text (or images) of the measured answers, in order.
 
     None where a request has no answer: an incomplete set of answers cannot be compared.
     """
-    texts = {
-        r.index: r.text_sha256 for r in records.responses.get(index, ()) if r.stage == "measured"
-    }
+    answers = records.responses.get(index, ())
+    texts = {r.index: output_hash(r) for r in answers if r.stage == "measured"}
     asked = measured(records, index)
     if not asked or any(r.status != "ok" or r.index not in texts for r in asked):
         return None

@@ -82,7 +82,7 @@ class _Ground:
         """Allowed half-width of the ratio; for energy it depends on how alike the machines are."""
         if metric in LATENCIES:
             return self.margins.latency
-        if metric == "output_throughput":
+        if metric in ("output_throughput", "image_throughput"):
             return self.margins.throughput
         alike = "elsewhere" if self.alike == "other_model" else self.alike
         return float(getattr(self.margins.energy, alike))

@@ -146,6 +146,8 @@ def _answers(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     lost = [_lost(x) for x in (a, b)]
     if any(lost):
         return "other", f"{lost[0]} and {lost[1]} requests were not answered"
+    if "image" in (a.makes, b.makes):
+        return _images(a, b)
     launches = [[[r.output_tokens for r in of] for of in _measured(x)] for x in (a, b)]
     known = [{tuple(sorted(n for n in of if n is not None)) for of in own} for own in launches]
     ours, theirs = ([n for of in own for n in of if n is not None] for own in launches)
@@ -158,6 +160,44 @@ def _answers(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
         return "same", f"{shortest} to {longest} tokens, as many in each answer"
     means = [sum(counts) / len(counts) for counts in (ours, theirs)]
     return "other", f"answers of {means[0]:.4g} tokens against {means[1]:.4g} in the mean"
+
+
+def _images(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
+    """As many images of each request, of the same sides, in as many denoising steps."""
+    ours, theirs = (_made(x) for x in (a, b))
+    if ours == theirs:
+        images = {(images, steps, sides) for images, steps, sides in ours.values()}
+        if any(steps is None for _, steps, _ in images):
+            return "unknown", "a server does not count its denoising steps"
+        return "same", "as many images of each request, in as many steps"
+    place = next(n for n in sorted(ours | theirs) if ours.get(n) != theirs.get(n))
+    shown = [_shown(of.get(place)) for of in (ours, theirs)]
+    return "other", f"request {place} has {shown[0]} against {shown[1]}"
+
+
+Made = tuple[int, int | None, str]
+
+
+def _made(records: RunRecords) -> dict[int, Made]:
+    """What was made of each measured request of the first launch: images, steps, sides."""
+    places, first = _places(records), min(records.responses, default=0)
+    steps = {r.index: r.steps or None for r in records.requests.get(first, ())}
+    return {
+        places[r.index]: (
+            len(r.images or ()),
+            steps.get(r.index),
+            " ".join(sorted({f"{image.width}x{image.height}" for image in r.images or ()})),
+        )
+        for r in records.responses.get(first, ())
+        if r.index in places
+    }
+
+
+def _shown(made: Made | None) -> str:
+    if made is None:
+        return "no answer"
+    images, steps, sides = made
+    return f"{images} image(s) of {sides or 'no'} pixels in {steps or 'uncounted'} steps"
 
 
 def _measured(records: RunRecords) -> list[list[Request]]:

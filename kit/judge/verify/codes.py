@@ -60,6 +60,7 @@ L4 = {
     "REQUEST_COUNTS": "requests do not match the counts in the journal",
     "TOKEN_COUNTS": "a token count contradicts the server's own, or what was asked for",
     "TEXT_HASH": "a text is not the one that its hash names",
+    "IMAGE_HASH": "an image is not the one that was hashed, or not as many as were counted",
     "STREAM_MISSING": "a device that the plan names was not read from begin to end",
     "READS_DIFFER": "a sampler read more often, or less, than there are rows",
     "SAMPLES_GAP": "rows of samples are missing",

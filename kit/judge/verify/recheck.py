@@ -14,7 +14,7 @@ from kit.core.limits import MOST_TOKEN_IDS, PROMPTS_KEPT
 from kit.core.model import Manifest, Request, Response, ScheduledRequest
 from kit.energy import Energy, results
 from kit.energy.results.older import IN_WORDS, in_words
-from kit.judge.verify import older, streams
+from kit.judge.verify import older, pictures, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record import events
@@ -71,6 +71,7 @@ def checks(
         judged("REQUEST_COUNTS", _counts(records), "as many answered as the journal says"),
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
+        *pictures.checks(records, source, manifest),
         *streams.checks(records, source, manifest),
         _results(records, energy, source),
     ]

@@ -48,7 +48,7 @@ _DOCUMENTS = {
     "env/end.json": "environment",
 }
 _DRIVER = "driver.json"
-_LAUNCH_FILE = re.compile(r"launches/\d{3}/[^/]+")
+_LAUNCH_FILE = re.compile(r"launches/\d{3}/([^/]+|images/\d{5,6}-\d{1,2}\.png)")
 _NOT_OURS = "inputs/image/"  # a recipe is kept as its author wrote it
 # What msgspec may write otherwise than RFC 8785: numbers of 2^53 or more, 1.0, 1e-7; and keys with
 # characters from U+E000 on, which come in another order.

@@ -8,7 +8,7 @@ they say of themselves is cleaned, bounded, and used for names and sizes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,11 +23,13 @@ from kit.machine.weights import gguf, hub
 from kit.machine.weights.files import BLOB, is_file, known_hash
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
-Kind = Literal["gguf", "safetensors"]
+Kind = Literal["gguf", "safetensors", "pipeline"]
 Progress = Callable[[str, float, float | None], None]
 CONFIG = "config.json"
 _ARCHITECTURE = "general.architecture"
 INDEX = "model.safetensors.index.json"
+PIPELINE = "model_index.json"  # of Diffusers: names the parts, each in a folder of its own
+_PART_TENSORS = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
@@ -142,8 +144,8 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
     Raises:
         UsageError: a file cannot be read.
     """
-    files = tuple(_hashed(path, found.source, progress) for path in found.paths)
-    facts, shape = (_of_gguf if found.kind == "gguf" else _of_config)(found)
+    files = tuple(_hashed(path, found, progress) for path in found.paths)
+    facts, shape = _FACTS[found.kind](found)
     own = facts.get("name", "") or _stem(found)
     if found.kind == "gguf" and not found.source:
         files = (_as_gguf(files[0], own),)
@@ -244,6 +246,10 @@ def _of_folder(folder: Path) -> Found:
             f"{clean(str(folder))} cannot be read: {error.strerror}", "name another folder"
         ) from error
     names = {path.name for path in paths}
+    if PIPELINE in names:
+        return Found(
+            "pipeline", tuple(_files_of_pipeline(folder)), hub.source_of(folder / PIPELINE)
+        )
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
     if CONFIG in names and tensors:
@@ -288,6 +294,29 @@ def _files_of(folder: Path, paths: list[Path], tensors: list[Path]) -> tuple[Pat
     return tuple(sorted({*beside, *tensors}, key=lambda p: (p.name != CONFIG, p.name)))
 
 
+def _files_of_pipeline(folder: Path) -> Iterator[Path]:
+    """The index, and each part's configuration and weights; without a safety checker, and without
+    weights of another precision that lie beside the usual ones."""
+    yield folder / PIPELINE
+    for part, made_of in sorted(_json(folder / PIPELINE).items()):
+        is_part = isinstance(made_of, list) and all(isinstance(word, str) for word in made_of)
+        if not is_part or part == "safety_checker":
+            continue
+        inside = folder / part
+        paths = (
+            sorted(path for path in inside.iterdir() if is_file(path)) if inside.is_dir() else []
+        )
+        tensors = [path for path in paths if _PART_TENSORS.fullmatch(path.name)]
+        kept = [path for path in paths if path.suffix in _BESIDE and path.stat().st_size]
+        if not kept or (not tensors and any(path.suffix == ".safetensors" for path in paths)):
+            raise UsageError(
+                f"{clean(str(folder))} lacks {clean(part)}, which {PIPELINE} names, or has it in "
+                "another precision alone",
+                "fetch the pipeline's files again, those without `fp16` in their names too",
+            )
+        yield from (*kept, *tensors)
+
+
 def _refuse_odd(path: Path) -> None:
     """A spec's file names are plain, and an empty file is no model's."""
     if not _PLAIN.fullmatch(path.name):
@@ -303,7 +332,7 @@ def _refuse_odd(path: Path) -> None:
 # --- hashes and words -----------------------------------------------------------------------------
 
 
-def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> WeightFile:
+def _hashed(path: Path, found: Found, progress: Progress) -> WeightFile:
     size = path.stat().st_size
     progress(path.name, 0, size)
     sha256 = known_hash(path, progress=lambda done: progress(path.name, done, size))
@@ -312,9 +341,10 @@ def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> Weig
             f"{clean(str(path))} cannot be read", f"`chmod a+r {path}` lets kit read it"
         )
     progress(path.name, size, size)
-    inside = hub.source_of(path) if source else None
+    inside = hub.source_of(path) if found.source else None
     named = str(inside or f"file:{path.name}")
-    return WeightFile(path=path.name, source=named, sha256=sha256, size=size)
+    place = path.absolute().relative_to(found.folder).as_posix()
+    return WeightFile(path=place, source=named, sha256=sha256, size=size)
 
 
 def _as_gguf(file: WeightFile, model: str) -> WeightFile:
@@ -369,6 +399,18 @@ def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     # Often a path of the machine that made the file: only a repository's name is taken.
     called = _text(config.get("_name_or_path"))
     return {"name": called if _REPO.fullmatch(called) else ""}, _shape_of(config)
+
+
+def _of_pipeline(found: Found) -> tuple[dict[str, str], Shape]:
+    kind = _text(_json(found.folder / PIPELINE).get("_class_name"))
+    return {}, Shape(kind)
+
+
+_FACTS: dict[Kind, Callable[[Found], tuple[dict[str, str], Shape]]] = {
+    "gguf": _of_gguf,
+    "safetensors": _of_config,
+    "pipeline": _of_pipeline,
+}
 
 
 def _shape_of(config: dict[str, Any]) -> Shape:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from kit.machine.host import gpus, system
 from kit.machine.weights.own import OwnModel
 
-# A server's own memory beside weights and KV cache: buffers, and for PyTorch its libraries.
-_OWN = {"gguf": 512 << 20, "safetensors": 2 << 30}
+# A server's own memory beside weights and KV cache: buffers, and for PyTorch its libraries; for a
+# pipeline, what an image takes on its way.
+_OWN = {"gguf": 512 << 20, "safetensors": 2 << 30, "pipeline": 3 << 30}
 _UNKNOWN_KV = 0.25  # of the weights, where a file does not say its shape
 _LEAST_DISK = 1 << 30  # for an image and the records of some runs
 FACTOR = 1.25  # preflight wants the limit at least 1.2 times the weights

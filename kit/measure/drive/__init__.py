@@ -6,12 +6,13 @@ configuration::
     origin     the run's origin on CLOCK_MONOTONIC (ns)
     base_url   http://HOST:PORT of the server
     schedule   path of the sealed schedule.jsonl
-    out        folder for requests.jsonl, responses.jsonl and driver.json
+    out        folder for requests.jsonl, responses.jsonl, driver.json and images/
     arrivals   a `kit.core.model.ArrivalsSpec`
     request_s  longest time for one request, connecting included (s)
     cpus       CPU set to run on, such as "0-3,6"
     recount    null, or a runtime's ``recount``
     end_mark   whether the runtime ends each stream with ``[DONE]`` (left out: it does)
+    makes      ``text`` or ``image``: what the schedule asks for (left out: texts)
 
 It takes lines on its stdin (``stage NAME``, ``recount``, ``abort``; EOF ends it) and answers with
 JSON lines on its stdout: ``ready``, ``progress``, ``sent``, ``stage``, ``recounted``.

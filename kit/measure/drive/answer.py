@@ -13,6 +13,7 @@ Counts, extra fields and texts decide nothing: they may be null, absent or unkno
 
 from __future__ import annotations
 
+import base64
 import enum
 import json
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from kit.core import png
+from kit.core.model import Makes
 from kit.measure.drive import dialects
 from kit.measure.drive.body import Answer, Reads, one_line, quoted
 from kit.measure.drive.pieces import Piece
@@ -53,19 +56,22 @@ class Reading:
 
     Args:
         end_mark: whether the server's dialect ends every stream with ``[DONE]``.
+        makes: what was asked for: a text, or images, which come whole.
 
     Attributes:
         pieces: the pieces of the chunks, in order; without times if the answer came whole.
+        images: PNG files, in order.
     """
 
-    def __init__(self, *, end_mark: bool = True) -> None:
+    def __init__(self, *, end_mark: bool = True, makes: Makes = "text") -> None:
         self.state = State.WAITING
         self.pieces: list[Piece] = []
         self.usage: dict[str, Any] = {}
         self.timings: dict[str, Any] = {}
         self.finish_reason: str | None = None
+        self.images: list[bytes] = []
         self.streamed = True
-        self._end_mark = end_mark
+        self._end_mark, self._makes = end_mark, makes
         self._marked = False
         self._begun: set[int] = set()
         self._outcome = Outcome()
@@ -151,7 +157,7 @@ class Reading:
             )
 
     def _take_chunk(self, time_ns: int, chunk: Mapping[str, Any]) -> None:
-        text = dialects.plain_text(chunk)
+        text = dialects.plain_text(chunk) if self._makes == "text" else None
         if text is not None:
             if self.state is State.WAITING:
                 self._goes_to(State.ANSWERING)
@@ -165,11 +171,26 @@ class Reading:
         self.usage |= {k: v for k, v in dialects.usage_of(chunk).items() if v is not None}
         if isinstance(timings := chunk.get("timings"), Mapping):
             self.timings |= timings
-        for index, choice in dialects.choices_of(chunk):
-            self._goes_to(State.ANSWERING)
-            self._take_choice(time_ns, index, choice)
+        if self._makes == "image":
+            self._take_images(chunk)
+        else:
+            for index, choice in dialects.choices_of(chunk):
+                self._goes_to(State.ANSWERING)
+                self._take_choice(time_ns, index, choice)
         if self.state is State.WAITING:
             self._odd = self._odd or json.dumps(chunk, default=str).encode()
+
+    def _take_images(self, document: Mapping[str, Any]) -> None:
+        """Take a whole answer's images; one that is no sound PNG file fails the answer."""
+        for number, text in enumerate(dialects.images_of(document), 1):
+            try:
+                image = base64.b64decode(text, validate=True)
+                png.sides(image)
+            except ValueError as problem:
+                self._fail("not_an_image", f"image {number} of the answer is no PNG: {problem}")
+                return
+            self.images.append(image)
+            self._goes_to(State.FINISHED)
 
     def _take_choice(self, time_ns: int, index: int, choice: Mapping[str, Any]) -> None:
         reason, text = dialects.reason_of(choice), dialects.text_of(choice)

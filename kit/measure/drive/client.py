@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from kit.core import jsonio
-from kit.core.model import ArrivalsSpec, ScheduledRequest
+from kit.core.model import ArrivalsSpec, Makes, ScheduledRequest
 from kit.measure.drive.parse import Raw, Status
 from kit.measure.drive.recount import recounted
 from kit.measure.drive.spool import SPOOL, Pair, Spool, records_of, write_records
@@ -44,6 +44,7 @@ class Client:
         self._out = Path(config["out"])
         self._origin = int(config["origin"])
         self._end_mark = bool(config.get("end_mark", True))
+        self._makes: Makes = config.get("makes", "text")
         self._address = Address.of(config["base_url"])
         self._arrivals = msgspec.convert(config["arrivals"], ArrivalsSpec)
         self._schedule = read_schedule(Path(config["schedule"]))
@@ -94,10 +95,11 @@ class Client:
         """
         cpu = time.process_time_ns()
         recorded = self._pairs
-        pairs = records_of((r for r in self._spool.raws() if r.index not in recorded), self._origin)
+        new = (raw for raw in self._spool.raws() if raw.index not in recorded)
+        pairs = records_of(new, self._origin, self._out)
         for request in self._work(name):
             if request.index not in pairs:
-                pairs |= records_of([self._unsent(request)], self._origin)
+                pairs |= records_of([self._unsent(request)], self._origin, self._out)
         self._pairs |= pairs
         ok = sum(request.status == "ok" for request, _ in pairs.values())
         figures = self._stages[name]
@@ -205,6 +207,7 @@ class Client:
                 code=code,
                 reads=exchange.reads,
                 end_mark=self._end_mark,
+                makes=self._makes,
             )
         )
         self._finished += 1
@@ -279,6 +282,7 @@ class Client:
             error="not sent: the stage ended early",
             code="not_sent",
             reads=[],
+            makes=self._makes,
         )
 
     def _write(self) -> None:

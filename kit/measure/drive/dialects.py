@@ -151,6 +151,13 @@ def _plain_choice(choice: Any) -> str | None:
     return text if type(text) is str and text else None
 
 
+def images_of(document: Document) -> list[str]:
+    """The images of an answer of OpenAI's images API, in base64."""
+    data = document.get("data")
+    entries = [e for e in data if isinstance(e, Mapping)] if isinstance(data, list) else []
+    return [e["b64_json"] for e in entries if isinstance(e.get("b64_json"), str)]
+
+
 def _choices(chunk: Document) -> list[Document]:
     choices = chunk.get("choices")
     return [c for c in choices if isinstance(c, Mapping)] if isinstance(choices, list) else []

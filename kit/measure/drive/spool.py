@@ -61,9 +61,19 @@ def read_spool(path: Path) -> Iterator[Raw]:
                 return
 
 
-def records_of(raws: Iterable[Raw], origin: int) -> dict[int, Pair]:
-    """The records of ``raws``, by index."""
-    return {raw.index: finished(raw, origin) for raw in raws}
+def records_of(raws: Iterable[Raw], origin: int, out: Path) -> dict[int, Pair]:
+    """The records of ``raws``, by index; their images are written below ``out``.
+
+    Raises:
+        OSError: an image cannot be written.
+    """
+
+    def keep(name: str, data: bytes) -> None:
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    return {raw.index: finished(raw, origin, keep) for raw in raws}
 
 
 def write_records(out: Path, pairs: Mapping[int, Pair]) -> None:
@@ -84,7 +94,9 @@ def salvage(out: Path, origin: int) -> None:
     if not spool.is_file():
         return
     recorded = _recorded(out)
-    spooled = records_of((raw for raw in read_spool(spool) if raw.index not in recorded), origin)
+    spooled = records_of(
+        (raw for raw in read_spool(spool) if raw.index not in recorded), origin, out
+    )
     if spooled or recorded:
         write_records(out, {**spooled, **recorded})
     spool.unlink()

@@ -14,6 +14,7 @@ from kit.energy import scopes
 from kit.machine.host import is_absent, parse_set
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
 from kit.run.preflight.finding import fail, ok, warn
+from kit.spec.runtimes.contract import WEIGHTS
 
 # Measured on an H200 at the sampler's tiers (see the traces): about 9 MB of CSV per GPU-hour.
 SAMPLES_BYTES_PER_HOUR = 9_000_000
@@ -96,8 +97,8 @@ def _weights(case: Case) -> Iterator[Finding]:
 
 
 def _by_name(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts about files by their name, without the folder in the container."""
-    return {target.rpartition("/")[2]: fact for target, fact in facts.items()}
+    """Facts about files by their path below the container's folder of weights."""
+    return {target.removeprefix(f"{WEIGHTS}/"): fact for target, fact in facts.items()}
 
 
 def _disk(case: Case) -> Iterator[Finding]:

@@ -18,7 +18,9 @@ from kit.show.mean import mean
 from kit.show.render.console import count, facts, listing, plain, short_bytes, short_time
 from kit.show.render.numbers import number
 
-_PER_TOKEN, _RATE = "energy_per_output_token", "output_throughput"
+# What a run makes: heading and count of it, its rate with a heading, and the energy by it.
+_TEXTS = ("tokens", "output_tokens", "output_throughput", "tok/s", "output_token")
+_IMAGES = ("images", "images", "image_throughput", "img/s", "image")
 
 
 def outcome(run: Path) -> RenderableType:
@@ -45,6 +47,7 @@ class _Launches:
 
     def __init__(self, results: Results) -> None:
         launches = results.launches
+        made, counted, rate, per_second, per = _IMAGES if _IMAGES[2] in results.metrics else _TEXTS
         self._columns: list[tuple[int, str, list[str]]] = [
             (0, "launch", [str(la.index) for la in launches]),
             (3, "measured", [_measured(la) for la in launches]),
@@ -53,17 +56,17 @@ class _Launches:
                 "requests ok",
                 [f"{la.counts.completed:,} of {la.counts.issued:,}" for la in launches],
             ),
-            (6, "tokens", [_tokens(la) for la in launches]),
-            (2, "tok/s", [_value(results.metrics.get(_RATE), n) for n in range(len(launches))]),
+            (6, made, [_count(getattr(la.counts, counted)) for la in launches]),
+            (2, per_second, [_value(results.metrics.get(rate), n) for n in range(len(launches))]),
         ]
         for rank, scope in enumerate(SCOPES):
             joules = [_joules(la, scope) for la in launches]
             if any(value is not None for value in joules):
-                short, per = names.scope(scope, short=True), ENERGY_PER["output_token"].short
-                each = results.metrics.get(f"{scope}_{_PER_TOKEN}")
+                short = names.scope(scope, short=True)
+                each = results.metrics.get(f"{scope}_energy_per_{per}")
                 cells = [_value(each, n) for n in range(len(launches))]
                 self._columns.append((4 + 10 * rank, f"{short}, J", [_number(j) for j in joules]))
-                self._columns.append((1 + 10 * rank, f"{short} {per}", cells))
+                self._columns.append((1 + 10 * rank, f"{short} {ENERGY_PER[per].short}", cells))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         left, shown = options.max_width, []
@@ -84,9 +87,8 @@ def _measured(launch: Launch) -> str:
     return short_time(launch.measured.duration_s) if launch.measured else "not reached"
 
 
-def _tokens(launch: Launch) -> str:
-    tokens = launch.counts.output_tokens
-    return "–" if tokens is None else f"{tokens:,}"
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def _joules(launch: Launch, scope: str) -> float | None:

@@ -26,15 +26,18 @@ _READING = (
 
 def scopes(results: Results) -> Markup:
     """Per scope joules by each kind of work, over launches; or why there are none."""
-    called = [name.full for name in ENERGY_PER.values()]
+    kinds = [
+        per for per in ENERGY_PER if f"{next(iter(SCOPES))}_energy_per_{per}" in results.metrics
+    ]
+    called = [ENERGY_PER[per].full for per in kinds]
     heads = ["scope", *called, f"95% interval, {called[0]}"]
-    rows = [_scope_row(results.metrics, scope) for scope in SCOPES]
+    rows = [_scope_row(results.metrics, scope, kinds) for scope in SCOPES]
     caption = "Energy of each scope by kind of work: means over launches."
     return section("Energy by scope", table(heads, rows, caption))
 
 
-def _scope_row(metrics: dict[str, Metric], scope: str) -> list[object]:
-    each = [metrics[f"{scope}_energy_per_{per}"] for per in ENERGY_PER]
+def _scope_row(metrics: dict[str, Metric], scope: str, kinds: list[str]) -> list[object]:
+    each = [metrics[f"{scope}_energy_per_{per}"] for per in kinds]
     if all(metric.value is None for metric in each):
         return [names.scope(scope), absent(each[0].reason)]
     return [names.scope(scope), *map(_mean, each), _interval(each[0])]

@@ -21,11 +21,12 @@ def work(results: Results) -> Markup:
 
 def tiles(results: Results) -> Markup:
     metrics = results.all_metrics
-    chosen = [k for k in metrics if k.endswith("_energy_per_output_token")]
+    chosen = [k for k in metrics if k.endswith(("_energy_per_output_token", "_energy_per_image"))]
     chosen = [k for k in chosen if metrics[k].status != "unmeasured"] or chosen[:1]
-    wanted = ["outputs", *chosen, "output_throughput", "ttft_p50"]
+    of_texts, of_images = ("output_throughput", "ttft_p50"), ("image_throughput", "e2e_p50")
+    rest = of_texts if of_texts[0] in metrics else of_images
     primary = results.primary
-    wanted = [primary, *(k for k in wanted if k != primary)]
+    wanted = [primary, *(k for k in ("outputs", *chosen, *rest) if k != primary)]
     return join(
         [
             tag("div", *(_tile(k, metrics[k], k == primary) for k in wanted), class_="tiles"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from markupsafe import Markup
@@ -16,13 +17,20 @@ from kit.show.report.parts import contents, facts, figure, join, numbered, secti
 _STYLE = Path(__file__).with_name("style.css")
 
 
-def html(name: str, records: RunRecords, results: Results, judged: Comparison | None = None) -> str:
+def html(
+    name: str,
+    records: RunRecords,
+    results: Results,
+    judged: Comparison | None = None,
+    images: Iterable[tuple[str, bytes]] = (),
+) -> str:
     """The whole page, as one file without dependencies.
 
     Args:
         name: the run's hash.
         results: as computed from ``records`` (never as stored, which may be forged).
         judged: the verdicts, where the run is a replay.
+        images: name and PNG file of the images to show.
     """
     details = join(
         [
@@ -37,6 +45,7 @@ def html(name: str, records: RunRecords, results: Results, judged: Comparison | 
             energies.phases(results),
             work.latency(results),
             work.launches(results),
+            work.pictures(images),
             surroundings.what_ran(records),
             surroundings.environment(records),
             _how_to_check(name),

@@ -61,6 +61,11 @@ def figure(drawing: Markup, caption: str) -> Markup:
     return tag("figure", drawing, tag("figcaption", caption))
 
 
+def picture(source: str, words: str) -> Markup:
+    """An image; ``words`` stand in its place where it cannot be seen."""
+    return Markup('<img src="{}" alt="{}">').format(text(source), text(words))
+
+
 def section(title: str, *inside: object, note: str = "") -> Markup:
     """A part of the page with its heading, which links lead to."""
     below = tag("p", note, class_="note") if note else ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable
+from itertools import islice
+
 from markupsafe import Markup
 
 from kit.energy.results.document import Launch, Percentiles, Results
 from kit.energy.results.requests import LATENCIES
-from kit.show.report.parts import section, table, tag
+from kit.show.report.parts import picture, section, table, tag
 from kit.show.rounding import number
 
 
@@ -39,28 +43,45 @@ def _percentile_row(name: str, launch: Launch, of: Percentiles) -> list[object]:
 
 
 def launches(results: Results) -> Markup:
+    of_images = "image_throughput" in results.metrics
     rows = []
     for launch in results.launches:
-        counts, rate = launch.counts, launch.throughput.output_tokens_per_s
+        counts, done = launch.counts, launch.throughput
+        made = (counts.images, counts.steps) if of_images else (counts.output_tokens,)
+        rate = done.images_per_s if of_images else done.output_tokens_per_s
         rows.append(
             [
                 f"launch {launch.index}",
                 f"{counts.completed} of {counts.issued}",
                 _counted(counts.prompt_tokens),
-                _counted(counts.output_tokens),
+                *map(_counted, made),
                 _counted(None if rate is None else number(rate)),
                 tag("code", (launch.outputs_sha256 or "none")[:12]),
             ]
         )
-    heads = [
-        "launch",
-        "requests answered",
-        "prompt tokens",
-        "output tokens",
-        "tokens/s",
-        "texts (sha256)",
-    ]
-    return section("Launches", table(heads, rows, "Requests and tokens of each launch."))
+    of_texts = ("output tokens", "tokens/s", "texts (sha256)")
+    named = ("images", "denoising steps", "images/s", "images (sha256)") if of_images else of_texts
+    heads = ["launch", "requests answered", "prompt tokens", *named]
+    caption = f"Requests and {'images' if of_images else 'tokens'} of each launch."
+    return section("Launches", table(heads, rows, caption))
+
+
+_SHOWN, _SHOWN_BYTES = 6, 4 << 20  # images of a page
+
+
+def pictures(images: Iterable[tuple[str, bytes]]) -> Markup:
+    """The first images of the first launch, by name and PNG file; empty without any."""
+    shown, size = [], 0
+    for name, data in islice(images, _SHOWN):
+        size += len(data)
+        if size > _SHOWN_BYTES:
+            break
+        source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+        shown.append(tag("figure", picture(source, name), tag("figcaption", tag("code", name))))
+    if not shown:
+        return Markup()
+    note = "The first images of the first launch, as they were sealed."
+    return section("Images", tag("div", *shown, class_="pictures"), note=note)
 
 
 def _counted(value: object) -> object:

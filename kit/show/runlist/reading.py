@@ -28,7 +28,7 @@ MANIFEST = "manifest.json"
 DOCUMENTS = (MANIFEST, "spec.json", "results.json", "env/start.json")
 _DOCUMENTS = frozenset(DOCUMENTS)
 _SAFE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_ENERGIES = tuple(f"{scope}_energy_per_output_token" for scope in SCOPES)
+_ENERGIES = tuple(f"{s}_energy_per_{work}" for work in ("output_token", "image") for s in SCOPES)
 _RATE = "output_throughput"
 
 

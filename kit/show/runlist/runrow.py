@@ -36,6 +36,7 @@ class Row:
         stated: the same with its uncertainties, as in every face (`kit.show.mean`).
         se_percent: standard error of ``joules`` over launches, in percent; None for one launch.
         throughput: output tokens per second, as text; ``tokens_per_s`` is the number.
+        per_image: joules per image with their uncertainties, of a run of images.
         note: why a run is broken or failed, what it replays, or what to do about it.
         replay_of: the hash of the run that this one replays.
         checked: the last verdict on its present files: verified, intact (as sealed; no number was
@@ -57,6 +58,7 @@ class Row:
     replay_of: str = ""
     joules: float | None = None
     stated: str = ""
+    per_image: str = ""
     se_percent: float | None = None
     tokens_per_s: float | None = None
     checked: str = ""
@@ -128,7 +130,7 @@ def _row(
     throughput = _metric(metrics, "output_throughput")
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
-    energy, stated, joules, se_percent, scope = _energy(metrics)
+    energy, stated, joules, se_percent, scope = _energy(metrics, "output_token")
     begun = text(manifest.get("clock", {}).get("utc", ""))
     clients = of(spec, "arrivals", "concurrency")
     rate = throughput.value if throughput else None
@@ -145,6 +147,7 @@ def _row(
         replay_of=original,
         joules=joules,
         stated=stated,
+        per_image=_energy(metrics, "image")[1],
         se_percent=se_percent,
         tokens_per_s=rate,
         begun=begun,
@@ -155,12 +158,12 @@ def _row(
 
 
 def _energy(
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, Any], per: str
 ) -> tuple[str, str, float | None, float | None, str]:
-    """Energy per output token of the first scope that has it: short, with uncertainties, as a
+    """Energy by a kind of work of the first scope that has it: short, with uncertainties, as a
     number, its standard error in percent, and the scope."""
     for scope, called in SCOPES.items():
-        metric = _metric(metrics, f"{scope}_energy_per_output_token")
+        metric = _metric(metrics, f"{scope}_energy_per_{per}")
         if metric is None or metric.value is None:
             continue
         joules, se = metric.value, metric.se

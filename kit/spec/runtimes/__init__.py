@@ -27,6 +27,7 @@ OWN = (
     "openvino-genai",
     "onnxruntime-genai",
     "ctranslate2",
+    "diffusers",
     "ollama",
     "loopback",
 )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from kit.core.model import Problem, Prompt, RunSpec, WeightFile
+from kit.core.model import Makes, Problem, Prompt, RunSpec, WeightFile
 
 WEIGHTS = "/weights"
 MODEL_NAME = "model"
@@ -83,6 +83,7 @@ class Runtime(Protocol):
             description, from which a form can be made.
         ready_path: answers 200 when the server can serve requests.
         effective_paths: paths of the configuration in effect, read outside measured phases.
+        makes: ``text`` or ``image``; a workload that asks for the other is refused.
         equal_work: it honours ``ignore_eos``, so that every run generates equally many tokens.
         streams_usage: its streams end with the server's own count of tokens.
         recount: if ``streams_usage`` is false, how to count a text's tokens after the
@@ -117,6 +118,7 @@ class Runtime(Protocol):
     recount: dict[str, str] | None
     end_mark: bool = True
     real: bool
+    makes: Makes = "text"
     loads: tuple[str, ...] = ()
     gpu_recipe: str | None = None
     scratch_bytes: int = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from kit.core.model import Prompt
+from kit.core.model import Makes, Prompt
 from kit.core.registry import Registry
 
 GROUP = "kit.workloads"
-OWN = ("prompts",)
+OWN = ("prompts", "images")
 
 
 class Workload(Protocol):
@@ -18,6 +18,9 @@ class Workload(Protocol):
         name: the word in a spec's ``workload.name``.
         title: one line for a list or a form.
         options_schema: JSON Schema of ``workload.options``, every option with its default.
+
+    One whose prompts ask for images, with a `kit.core.model.Picture`, has ``makes = "image"``
+    also: a runtime must make what is asked for.
     """
 
     name: str
@@ -46,3 +49,9 @@ def get(name: str) -> Workload:
     """The workload called ``name``; raises `UsageError` if there is none."""
     workload: Workload = _REGISTRY.get(name)
     return workload
+
+
+def makes(name: str) -> Makes:
+    """What the workload called ``name`` asks for; raises `UsageError` if there is none."""
+    wanted: Makes = getattr(get(name), "makes", "text")
+    return wanted

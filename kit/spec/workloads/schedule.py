@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec import UNSET
+
 from kit.core.model import ArrivalsSpec, Prompt, ScheduledRequest
 
 RequestOf = Callable[[Prompt, int], tuple[str, dict[str, Any]]]
@@ -27,7 +29,8 @@ def requests(
     Args:
         request_of: a runtime's translation of a prompt into path and body.
         equal_work: whether the runtime generates exactly the tokens asked for.
-        unique_prefix: begin each text with its own number, so that no cache can serve it.
+        unique_prefix: begin each text with its own number, so that no cache can serve it. The
+            text of an image stays as it is: its seed differs.
     """
     stages: list[tuple[Stage, int, Prompt]] = [("warmup", i, p) for i, p in enumerate(warmups)]
     stages += [("measured", i, p) for i, p in enumerate(measured)]
@@ -47,7 +50,9 @@ def _scheduled(
     equal_work: bool,
     unique_prefix: bool,
 ) -> ScheduledRequest:
-    text = f"[{index:05d}] {prompt.text}" if unique_prefix else prompt.text
+    picture = prompt.picture
+    is_marked = unique_prefix and picture is None
+    text = f"[{index:05d}] {prompt.text}" if is_marked else prompt.text
     path, body = request_of(prompt._replace(text=text), index)
     return ScheduledRequest(
         index=index,
@@ -56,7 +61,9 @@ def _scheduled(
         path=path,
         body=body,
         at_ns=_intended(arrivals, stage, place),
-        expect_tokens=prompt.max_tokens if equal_work else None,
+        expect_tokens=prompt.max_tokens if equal_work and picture is None else None,
+        expect_images=picture.images if picture else UNSET,
+        expect_steps=picture.images * picture.steps if picture else UNSET,
     )
 
 

@@ -32,6 +32,7 @@ _MEDIA = {
     ".jsonl": "application/jsonl",
     ".csv": "text/csv",
     ".log": "text/plain",
+    ".png": "image/png",
 }
 _ROLES = {
     "spec.json": "spec",

@@ -1,0 +1,1 @@
+../server/serve.py

@@ -1,0 +1,1 @@
+../server/text.py

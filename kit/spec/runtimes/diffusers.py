@@ -1,0 +1,143 @@
+"""Hugging Face Diffusers on PyTorch, behind kit's thin server (`images/server`): images of texts.
+
+Its weights are a pipeline's folder: model_index.json, and a folder for each part with its
+safetensors (Stable Diffusion 1.5, 2.1, XL, 3.5, …). The scheduler is the one that the folder names,
+and no safety checker is loaded. A request's images are made as one batch, one request after
+another; the first noise is drawn on the CPU from the request's seed, the same for every device.
+
+kit has an image for CPUs. For a GPU, a spec names your own by digest, made from the files of
+`images/diffusers` and PyTorch with CUDA; its entry point is ``serve.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.core.model import Makes, Problem, Prompt, RunSpec
+from kit.spec.runtimes.contract import (
+    ANY_ADDRESS,
+    MODEL_NAME,
+    QUIET,
+    WEIGHTS,
+    PromptIds,
+    Runtime,
+    flags,
+    image_problems,
+    option,
+    options_schema,
+)
+from kit.spec.runtimes.thin import converted_problems, queue_problems
+
+_INDEX = "model_index.json"
+_SAMPLING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "ignore_eos": True}
+
+
+class Diffusers(Runtime):
+    name = "diffusers"
+    title = "Hugging Face Diffusers on PyTorch (images; one request at a time)"
+    recipe = "diffusers"
+    gpu = False
+    port = 8080
+    ready_path = "/health"
+    effective_paths = ("/props", "/v1/models")
+    makes: Makes = "image"
+    equal_work = True
+    streams_usage = True
+    recount = None
+    real = True
+    loads = ("pipeline",)
+    prompt_ids = PromptIds("/tokenize")
+    options_schema = options_schema(
+        dtype=option(
+            "string",
+            "auto",
+            "What is computed in; auto is bfloat16 on a GPU, float32 on a CPU.",
+            enum=["auto", "bfloat16", "float16", "float32"],
+        ),
+        device=option(
+            "string",
+            "auto",
+            "Where it runs; auto is the GPU where the spec asks for one, else the CPU.",
+            enum=["auto", "cpu", "cuda"],
+        ),
+    )
+
+    def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
+        return flags(
+            {
+                "model": WEIGHTS,
+                "alias": MODEL_NAME,
+                "device": _device(spec),
+                "dtype": spec.runtime.options["dtype"],
+                "host": listen,
+                "port": self.port,
+            }
+        )
+
+    def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
+        """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
+        return {
+            **QUIET,
+            "TOKENIZERS_PARALLELISM": "false",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS's fixed order of summation
+        }
+
+    def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
+        """OpenAI's images API; each image of a request has a seed of its own, from this one on."""
+        wanted = prompt.picture
+        assert wanted is not None, "a spec's workload asks for what its runtime makes"
+        return "/v1/images/generations", {
+            "model": MODEL_NAME,
+            "prompt": prompt.text,
+            "n": wanted.images,
+            "size": f"{wanted.width}x{wanted.height}",
+            "response_format": "b64_json",
+            "num_inference_steps": wanted.steps,
+            "guidance_scale": wanted.guidance,
+            "seed": spec.sampling.seed + index * wanted.images,
+        }
+
+    def problems(self, spec: RunSpec) -> list[Problem]:
+        return [
+            *converted_problems(
+                spec, (_INDEX,), "name every file of the pipeline's folder, by its path in it"
+            ),
+            *image_problems(self, spec),
+            *_device_problems(spec),
+            *_sampling_problems(spec),
+            *queue_problems(spec),
+        ]
+
+
+def _device(spec: RunSpec) -> str:
+    device = str(spec.runtime.options["device"])
+    return device if device != "auto" else "cuda" if spec.devices.gpus else "cpu"
+
+
+def _device_problems(spec: RunSpec) -> list[Problem]:
+    device, gpus = spec.runtime.options["device"], spec.devices.gpus
+    if device == "cuda" and not gpus:
+        message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
+    elif device == "cpu" and gpus:
+        message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
+    elif gpus > 1:
+        message, remedy = f"diffusers runs on one GPU; the spec asks for {gpus}", "1"
+    else:
+        return []
+    return [Problem("$.devices.gpus", message, f"set gpus to {remedy}, or choose another device")]
+
+
+def _sampling_problems(spec: RunSpec) -> list[Problem]:
+    """Problem: a setting that chooses among tokens, which images have none of."""
+    given = [name for name, usual in _SAMPLING.items() if getattr(spec.sampling, name) != usual]
+    return [
+        Problem(
+            f"$.sampling.{name}",
+            f"{name} chooses among tokens, and images have none: it would do nothing",
+            f"remove {name}; the seed alone is used",
+        )
+        for name in given
+    ]
+
+
+RUNTIME = Diffusers()

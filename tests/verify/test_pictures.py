@@ -1,0 +1,160 @@
+"""A run of images: its numbers, and every forgery of an image or its count is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.energy.names import OF_IMAGES, OF_TEXTS
+from kit.judge import verify
+from kit.judge.compare.outputs import outputs
+from kit.record import records
+from kit.show.report.written import written
+from tests import golden
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return golden.build(tmp_path_factory.mktemp("images") / "runs", asked=golden.image_spec())
+
+
+@pytest.fixture
+def run(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / sound.name))
+
+
+def failed(run: Path) -> dict[str, str]:
+    return {c.code: c.message for c in verify.verify(run).checks if c.status == "FAIL"}
+
+
+def results_of(run: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((run / "results.json").read_bytes())
+    return document
+
+
+def test_an_honest_run_of_images_is_verified_and_has_energy_by_image_and_step(sound: Path) -> None:
+    assert failed(sound) == {}
+    metrics = results_of(sound)["metrics"]
+    assert metrics.keys() >= OF_IMAGES
+    assert not metrics.keys() & OF_TEXTS
+    per_image, per_step, per_request = (
+        metrics[f"gpu_energy_per_{work}"]["value"] for work in ("image", "step", "request")
+    )
+    assert per_image == pytest.approx(per_request / 2)  # two images each
+    assert per_step == pytest.approx(per_image / 4)  # four steps each
+    counts = results_of(sound)["launches"][0]["requests"]
+    assert (counts["images"], counts["steps"], counts["output_tokens"]) == (6, 24, None)
+
+
+def test_the_page_shows_the_images_that_were_sealed(sound: Path) -> None:
+    page = written(sound).text
+    assert page.count('<img src="data:image/png;base64,') == 6
+    assert "GPU energy per image" in page
+    assert "per output token" not in page
+    assert "energy per image" in written(sound, "text").text
+
+
+# --- forgeries ----------------------------------------------------------------------------------
+
+
+def rewritten(run: Path, change: Callable[[dict[str, Any]], None], name: str) -> None:
+    """Change the first line of a launch's records."""
+    path = run / f"launches/000/{name}.jsonl"
+    first, *rest = path.read_text().splitlines()
+    line = json.loads(first)
+    change(line)
+    path.write_text("\n".join([golden.jsonio.canonical(line).decode(), *rest]) + "\n")
+
+
+def other_pixels(run: Path) -> None:
+    (run / "launches/000/images/00000-0.png").write_bytes(golden.png_file(16, 8, shade=99))
+
+
+def no_file(run: Path) -> None:
+    (run / "launches/000/images/00000-1.png").unlink()
+
+
+def one_more_file(run: Path) -> None:
+    (run / "launches/000/images/00000-7.png").write_bytes(golden.png_file(16, 8))
+
+
+def no_png(run: Path) -> None:
+    data = b"<svg onload=alert(1)>"
+    (run / "launches/000/images/00000-0.png").write_bytes(data)
+
+    def change(line: dict[str, Any]) -> None:
+        line["images"][0]["sha256"] = golden.jsonio.digest(data)
+
+    rewritten(run, change, "responses")
+
+
+def other_sides(run: Path) -> None:
+    rewritten(run, lambda line: line["images"][0].update(width=1024), "responses")
+
+
+def other_place(run: Path) -> None:
+    rewritten(run, lambda line: line["images"][0].update(file="../../spec.json"), "responses")
+
+
+def more_images_counted(run: Path) -> None:
+    rewritten(run, lambda line: line.update(images=20), "requests")
+
+
+def more_steps_counted(run: Path) -> None:
+    rewritten(run, lambda line: line.update(steps=800), "requests")
+
+
+def no_account(run: Path) -> None:
+    rewritten(run, lambda line: line.pop("images"), "requests")
+    rewritten(run, lambda line: line.pop("images"), "responses")
+
+
+FORGERIES: dict[str, tuple[Change, str]] = {
+    "pixels": (other_pixels, "another one than was hashed"),
+    "missing": (no_file, "not there"),
+    "more": (one_more_file, "1 images are of no answer"),
+    "no png": (no_png, "no PNG"),
+    "sides": (other_sides, "pixels"),
+    "place": (other_place, "it is called"),
+    "images": (more_images_counted, "20 images counted, 2 named"),
+    "steps": (more_steps_counted, "800 denoising steps"),
+    "no account": (no_account, "no account"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_image_or_count_is_found(run: Path, name: str) -> None:
+    forge, words = FORGERIES[name]
+    forge(run)
+    found = failed(golden.reseal(run))
+    assert words in found.get("IMAGE_HASH", ""), found
+
+
+def test_images_in_a_run_of_texts_are_found(tmp_path: Path) -> None:
+    run = golden.copied(tmp_path)
+    image = {"file": "images/00000-0.png", "sha256": "0" * 64, "width": 1, "height": 1}
+    rewritten(run, lambda line: line.update(images=[image]), "responses")
+    assert "asks for texts" in failed(golden.reseal(run))["IMAGE_HASH"]
+
+
+# --- the same images, and others ----------------------------------------------------------------
+
+
+def test_the_same_images_are_reproduced_and_others_differ(sound: Path, run: Path) -> None:
+    original = records.read(sound)
+    assert outputs(original, records.read(run)).verdict == "REPRODUCED"
+    lines = (run / "launches/000/responses.jsonl").read_text().splitlines()
+    measured = json.loads(lines[1])
+    measured["images"][1]["sha256"] = "f" * 64
+    lines[1] = json.dumps(measured)
+    (run / "launches/000/responses.jsonl").write_text("\n".join(lines) + "\n")
+    axis = outputs(original, records.read(run))
+    assert axis.verdict == "DIFFERENT"
+    assert "request 1 parts at image 2" in axis.reason
