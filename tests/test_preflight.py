@@ -35,7 +35,7 @@ from kit.measure.meters.contract import MeterUnavailable, absent
 from kit.run import preflight
 from kit.run.preflight import facts as gathered
 from kit.run.preflight import host_rules
-from kit.run.preflight.rules import disk_need
+from kit.run.preflight.rules import disk_need, run_bytes
 from tests.plans import facts_in, launch_plan
 
 MODEL = WeightsSpec(
@@ -198,6 +198,25 @@ def test_a_model_must_fit_into_the_gpus_asked_for(
     found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
     assert [f.code for f in found] == [code or "GPU_MEMORY"]
     assert ("estimated" in found[0].message) == (kv is not None and context is not None)
+
+
+def test_a_cache_of_a_stated_size_is_what_must_fit() -> None:
+    facts = copy.deepcopy(FACTS) | {"kv_bytes": 23_040}
+    facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = 150_000_000
+    options = {"context": 1 << 20, "kv_cache_mib": 16}
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="vllm", options=options))
+    found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
+    assert [f.code for f in found] == ["GPU_MEMORY"]
+    assert "16.8 MB of KV cache" in found[0].message
+
+
+def test_images_need_as_much_of_the_disk_as_their_pixels() -> None:
+    _, spec = gpu_case(
+        workload=WorkloadSpec(name="images", options={"images": 4, "width": 2048, "height": 2048})
+    )
+    texts, images = run_bytes(gpu_case()[1], 1, 8, 2), run_bytes(spec, 1, 8, 2)
+    pixels = 2 * 8 * 4 * 2048 * 2048
+    assert 3 * pixels < images - texts < 16 * pixels
 
 
 def test_a_model_of_which_some_layers_stay_outside_need_not_fit() -> None:

@@ -130,9 +130,11 @@ def test_diffusers_asks_for_images_by_size_steps_and_seed() -> None:
     }
 
 
-@pytest.mark.parametrize("setting", [{"temperature": 0.5}, {"top_k": 5}, {"ignore_eos": False}])
-def test_diffusers_refuses_what_would_do_nothing(setting: dict[str, Any]) -> None:
-    assert _paths("diffusers", sampling=SamplingSpec(**setting)) == [f"$.sampling.{[*setting][0]}"]
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", 0.5), ("top_p", 0.9), ("top_k", 5), ("ignore_eos", False)]
+)
+def test_diffusers_refuses_what_would_do_nothing(name: str, value: Any) -> None:
+    assert _paths("diffusers", sampling=SamplingSpec(**{name: value})) == [f"$.sampling.{name}"]
 
 
 @pytest.mark.parametrize("name", NAMES)

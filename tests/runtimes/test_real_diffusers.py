@@ -34,7 +34,7 @@ WANTED = {"requests": 3, "images": 2, "width": 64, "height": 48, "steps": 6}
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory, engine: containers.Engine) -> Path:
     """A pipeline's folder, made in a container without network."""
-    image, out = images.build("diffusers"), tmp_path_factory.mktemp("tiny")
+    image, out = images.build("diffusers").identity.image_id, tmp_path_factory.mktemp("tiny")
     out.chmod(0o777)
     docker.from_env().containers.run(
         image,

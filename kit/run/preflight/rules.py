@@ -5,6 +5,7 @@ Each threshold has its reason in a comment. An absent fact never counts as a goo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ SAMPLES_BYTES_PER_HOUR = 9_000_000
 LAUNCH_BYTES = 16 << 20
 # A generated token with its chunk time and its share of the JSON.
 TOKEN_BYTES = 64
+# A pixel in base64 as the driver keeps it until the stage is over, and in a PNG that does not shrink.
+PIXEL_BYTES = 8
 DISK_MARGIN = 256 << 20
 # Context, activations and the runtime in addition to the weights; with less it will not start.
 MEMORY_FACTOR = 1.2
@@ -122,9 +125,16 @@ def disk_need(plan: Plan, spec: RunSpec) -> int:
 def run_bytes(spec: RunSpec, devices: int, requests: int, launches: int | None = None) -> int:
     """`disk_need` from the numbers of devices and of requests in a launch."""
     samples = SAMPLES_BYTES_PER_HOUR * max(1, devices) * spec.limits.run_s / 3600
-    tokens = int(spec.workload.options.get("max_output_tokens") or 4096) * requests
-    per_launch = LAUNCH_BYTES + tokens * TOKEN_BYTES
+    per_launch = LAUNCH_BYTES + requests * _answer_bytes(spec.workload.options)
     return int(samples + (launches or spec.launches) * per_launch + DISK_MARGIN)
+
+
+def _answer_bytes(options: Mapping[str, Any]) -> int:
+    """The most that one answer takes: its tokens, or its images as they come and as files."""
+    sides = options.get("width"), options.get("height"), options.get("images")
+    if all(isinstance(side, int) for side in sides):
+        return math.prod(side for side in sides if isinstance(side, int)) * PIXEL_BYTES
+    return int(options.get("max_output_tokens") or 4096) * TOKEN_BYTES
 
 
 def _memory(case: Case) -> Iterator[Finding]:
@@ -259,6 +269,8 @@ def _gpu_memory(case: Case) -> Iterator[Finding]:
     kv = case.facts.get("kv_bytes")
     slots = case.spec.arrivals.concurrency
     cache = kv * context * slots if isinstance(kv, int) and isinstance(context, int) else 0
+    if isinstance(bound := case.spec.runtime.options.get("kv_cache_mib"), int):
+        cache = bound << 20  # the runtime reserves so much, and no more
     what = f"{_bytes(weights)} of weights"
     what += f" and an estimated {_bytes(cache)} of KV cache" if cache else ""
     remedy = "take a smaller model, quantisation or context, or more GPUs"
