@@ -8,7 +8,7 @@ they say of themselves is cleaned, bounded, and used for names and sizes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,20 +19,19 @@ from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
-from kit.machine.weights import gguf, hub
+from kit.machine.weights import gguf, hub, shards
 from kit.machine.weights.files import BLOB, is_file, known_hash
+from kit.machine.weights.shards import INDEX
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
 Kind = Literal["gguf", "safetensors"]
 Progress = Callable[[str, float, float | None], None]
 CONFIG = "config.json"
 _ARCHITECTURE = "general.architecture"
-INDEX = "model.safetensors.index.json"
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
@@ -247,7 +246,7 @@ def _of_folder(folder: Path) -> Found:
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
     if CONFIG in names and tensors:
-        return Found("safetensors", _files_of(folder, paths, tensors), hub.source_of(folder))
+        return Found("safetensors", _files_of(folder, paths), hub.source_of(folder))
     if len(ggufs) == 1:
         return _found(ggufs[0])
     if ggufs:
@@ -262,35 +261,38 @@ def _of_folder(folder: Path) -> Found:
     )
 
 
-def _files_of(folder: Path, paths: list[Path], tensors: list[Path]) -> tuple[Path, ...]:
-    """Config, tokenizer and the safetensors that belong together, config first."""
-    if is_file(folder / INDEX):
-        listed = _json(folder / INDEX).get("weight_map")
-        shards = set(map(str, listed.values())) if isinstance(listed, dict) else set()
-        tensors = [path for path in tensors if path.name in shards]
-        missing = sorted(shards - {path.name for path in tensors})
-        if missing or not tensors:
-            raise UsageError(
-                f"{clean(str(folder))} lacks {clean(missing[0]) if missing else 'its safetensors'}"
-                f", which {INDEX} lists",
-                "fetch the model's files again, all of them",
-            )
-    elif is_file(folder / "model.safetensors"):
-        tensors = [folder / "model.safetensors"]
-    beside = [
-        path
-        for path in paths
-        if path.suffix in _BESIDE
-        and path.name not in _NOT_THE_MODEL
-        and not path.name.startswith(".")
-        and path.stat().st_size
-    ]
-    return tuple(sorted({*beside, *tensors}, key=lambda p: (p.name != CONFIG, p.name)))
+def _files_of(folder: Path, paths: list[Path]) -> tuple[Path, ...]:
+    sizes = {path.name: path.stat().st_size for path in paths}
+    index = _json(folder / INDEX) if INDEX in sizes else None
+    return tuple(folder / name for name in model_files(sizes, index, clean(str(folder))))
+
+
+def model_files(sizes: Mapping[str, int], index: Any, where: str) -> list[str]:
+    """Names of config, tokenizer and the safetensors that belong together, config first.
+
+    Args:
+        sizes: bytes of each file of the model's folder, by name.
+        index: the parsed index of its safetensors, None without one.
+        where: the folder, for errors.
+
+    Raises:
+        UsageError: see `kit.machine.weights.shards.belonging`.
+    """
+    tensors = shards.belonging(sizes, index, where)
+    beside = {
+        name
+        for name, size in sizes.items()
+        if size
+        and name.endswith(_BESIDE)
+        and name not in _NOT_THE_MODEL
+        and not name.startswith(".")
+    }
+    return sorted(beside | tensors, key=lambda name: (name != CONFIG, name))
 
 
 def _refuse_odd(path: Path) -> None:
     """A spec's file names are plain, and an empty file is no model's."""
-    if not _PLAIN.fullmatch(path.name):
+    if not shards.is_plain(path.name):
         raise UsageError(
             f"{path.name!a} cannot stand in a spec: a name has letters, digits, "
             "dots, hyphens and underscores",
