@@ -27,6 +27,8 @@ _LISTS: dict[tuple[str, str], Iterable[str]] = {
     ("plan", "$defs/MeterPlan/properties/scope/enum"): ("", *_SCOPES, *_OTHERS, "none"),
     ("plan", "$defs/MeterPlan/properties/cause/enum"): get_args(model.Cause),
     ("plan", "$defs/QuantityFacts/properties/cause/enum"): get_args(facts.Cause),
+    ("plan", "$defs/Repeat/properties/kind/enum"): get_args(model.Determinism),
+    ("run-spec", "properties/determinism/enum"): get_args(model.Determinism),
     ("run-spec", "properties/primary_metric/enum"): names.METRICS,
     ("results", "properties/metrics/required"): names.METRICS,
     ("results", "$defs/metricName/enum"): names.METRICS,
