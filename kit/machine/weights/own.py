@@ -263,7 +263,7 @@ def _of_folder(folder: Path) -> Found:
 
 def _files_of(folder: Path, paths: list[Path]) -> tuple[Path, ...]:
     sizes = {path.name: path.stat().st_size for path in paths}
-    index = _json(folder / INDEX) if INDEX in sizes else None
+    index = shards.index_at(folder / INDEX) if INDEX in sizes else None
     return tuple(folder / name for name in model_files(sizes, index, clean(str(folder))))
 
 
@@ -404,7 +404,7 @@ def _licence(folder: Path) -> str:
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object of someone's; empty if it is none, or too large."""
     try:
-        if path.stat().st_size > (_CONFIG_BYTES if path.name == CONFIG else 16 * _CONFIG_BYTES):
+        if path.stat().st_size > _CONFIG_BYTES:
             return {}
         document = jsonio.parse(path.read_bytes(), path.name, any_integer=True)
     except (OSError, jsonio.JsonRefused):

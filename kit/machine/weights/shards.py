@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.text import clean
 
@@ -19,6 +21,7 @@ _SUFFIX = ".safetensors"
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MOST = 512  # files of a spec
+_INDEX_BYTES = 64 << 20
 
 
 def is_plain(name: str) -> bool:
@@ -35,6 +38,16 @@ def lacking(names: Iterable[str]) -> str:
             if part not in there:
                 return part
     return ""
+
+
+def index_at(path: Path) -> Any:
+    """The index in a file, parsed; an empty object if it is none, or too large."""
+    try:
+        if path.stat().st_size > _INDEX_BYTES:
+            return {}
+        return jsonio.parse(path.read_bytes(), INDEX, any_integer=True)
+    except (OSError, jsonio.JsonRefused):
+        return {}
 
 
 def belonging(names: Iterable[str], index: Any, where: str) -> set[str]:
