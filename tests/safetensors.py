@@ -46,3 +46,23 @@ def model(shards: int = 1) -> dict[str, bytes]:
         "tokenizer_config.json": b'{"model_max_length": 2048}',
         **tensors,
     }
+
+
+def split(data: bytes, count: int) -> dict[str, bytes]:
+    """The tensors of one file in ``count`` files of about the same number, and their index."""
+    length = struct.unpack_from("<Q", data)[0]
+    header, begin = json.loads(data[8 : 8 + length]), 8 + length
+    header.pop("__metadata__", None)
+    names, files, where = sorted(header), {}, {}
+    for number in range(1, count + 1):
+        file, own, body = f"model-{number:05}-of-{count:05}.safetensors", {}, bytearray()
+        for name in names[number - 1 :: count]:
+            first, last = header[name]["data_offsets"]
+            place = [len(body), len(body) + last - first]
+            body += data[begin + first : begin + last]
+            own[name] = {**header[name], "data_offsets": place}
+            where[name] = file
+        text = json.dumps({"__metadata__": {"format": "pt"}, **own}).encode()
+        files[file] = struct.pack("<Q", len(text)) + text + bytes(body)
+    index = {"metadata": {"total_size": len(data) - begin}, "weight_map": where}
+    return {**files, INDEX: json.dumps(index).encode()}

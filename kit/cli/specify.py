@@ -43,8 +43,9 @@ def init(
         file: the file to write; - is standard output.
         template: a spec of `specs/` to copy, such as models/qwen2.5-7b-instruct; an unknown name
             lists them.
-        model: a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the hub's cache. It is
-            hashed, and its folder is registered in host.toml after a yes.
+        model: a .gguf file, a model's folder, hf:ORG/REPO@REVISION from the hub's cache, or
+            ollama:NAME:TAG from Ollama's store. It is hashed, and its folder is registered in
+            host.toml after a yes.
         force: overwrite the file.
     """
     if template is not None and model is not None:

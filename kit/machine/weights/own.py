@@ -19,8 +19,8 @@ from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
-from kit.machine.weights import gguf, hub, shards
-from kit.machine.weights.files import BLOB, is_file, known_hash
+from kit.machine.weights import gguf, hub, ollama, shards
+from kit.machine.weights.files import BLOB, expanded, is_file, known_hash
 from kit.machine.weights.shards import INDEX
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
@@ -43,11 +43,16 @@ _LAYERS, _CONTEXT, _WIDTH = 10_000, 1 << 24, 1 << 20  # beyond these a file talk
 
 
 class Found(NamedTuple):
-    """Where a model's files lie. ``source`` is the hub's commit, None for files of one's own."""
+    """Where a model's files lie. ``source`` is the hub's commit, None for files of one's own.
+
+    ``name`` and ``licence`` are from what describes the files; empty if it does not say.
+    """
 
     kind: Kind
     paths: tuple[Path, ...]
     source: WeightSource | None
+    name: str = ""
+    licence: str = ""
 
     @property
     def folder(self) -> Path:
@@ -109,22 +114,25 @@ class OwnModel(NamedTuple):
 
 def is_model(text: str) -> bool:
     """Whether a word of a command line names a model and not a spec."""
-    if text.startswith("hf:"):
+    if text.startswith("hf:") or ollama.is_named(text):
         return True
-    path = _expanded(text)
+    path = expanded(text)
     if path.is_dir() or path.suffix.lower() == ".gguf":
         return True
     return is_file(path) and gguf.is_gguf(path)  # a pipe's first bytes are the spec's
 
 
 def find(text: str) -> Found:
-    """The model at a path, or in the hub's cache by ``hf:ORG/REPO[@REVISION][/FILE]``.
+    """The model at a path, in the hub's cache by ``hf:ORG/REPO[@REVISION][/FILE]``, or in Ollama's
+    store by ``ollama:NAME[:TAG]``.
 
     Raises:
         UsageError: there is nothing, or nothing that kit can name in a spec.
-        WeightsUnavailable: the hub's cache does not have it.
+        WeightsUnavailable: the cache or store does not have it, or not whole.
     """
-    path = _of_hub(text) if text.startswith("hf:") else _expanded(text)
+    if ollama.is_named(text):
+        return _of_ollama(ollama.read(text))
+    path = _of_hub(text) if text.startswith("hf:") else expanded(text)
     found = _found(path)
     for file in found.paths:
         _refuse_odd(file)
@@ -140,15 +148,16 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
 
     Raises:
         UsageError: a file cannot be read.
+        WeightsUnavailable: a blob of Ollama's has other content than its name says.
     """
     files = tuple(_hashed(path, found.source, progress) for path in found.paths)
     facts, shape = (_of_gguf if found.kind == "gguf" else _of_config)(found)
-    own = facts.get("name", "") or _stem(found)
+    own = found.name or facts.get("name", "") or _stem(found)
     if found.kind == "gguf" and not found.source:
         files = (_as_gguf(files[0], own),)
     name = found.source.origin if found.source else own
     revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
-    licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
+    licence = (facts.get("licence", "") or found.licence or _licence(found.folder))[:_LONGEST]
     return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
 
 
@@ -170,13 +179,6 @@ def kv_bytes(paths: Iterable[Path]) -> int | None:
 
 
 # --- which files ----------------------------------------------------------------------------------
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # the home of nobody
-        return Path(text)
 
 
 def _of_hub(text: str) -> Path:
@@ -235,7 +237,13 @@ def _refuse_unfit(path: Path) -> None:
         )
 
 
+def _of_ollama(model: ollama.Model) -> Found:
+    return _found(model.file)._replace(name=model.name, licence=model.licence)
+
+
 def _of_folder(folder: Path) -> Found:
+    if ollama.is_store(folder):
+        return _of_ollama(ollama.read(str(ollama.the_one(folder))))
     try:
         paths = sorted(path for path in folder.iterdir() if is_file(path))
     except OSError as error:
@@ -313,6 +321,9 @@ def _hashed(path: Path, source: WeightSource | None, progress: Progress) -> Weig
         raise UsageError(
             f"{clean(str(path))} cannot be read", f"`chmod a+r {path}` lets kit read it"
         )
+    blob = path.name.removeprefix(BLOB)
+    if jsonio.is_sha256(blob) and blob != sha256 and path.name.startswith(BLOB):
+        raise ollama.other_content(path)
     progress(path.name, size, size)
     inside = hub.source_of(path) if source else None
     named = str(inside or f"file:{path.name}")
