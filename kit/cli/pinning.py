@@ -68,7 +68,9 @@ def _completed(path: Path, told: Progress) -> tuple[str, str]:
     if pin.is_pinned(document["weights"]):
         return text, text
     new = template.with_weights(text, pin.completed(document["weights"], told))
-    specs.parse(new.encode(), f"{path}, pinned,")
+    pinned = specs.parse(new.encode(), f"{path}, pinned,").weights
+    if pinned and not pinned.licence:
+        say(f"{path}: no licence is recorded: neither the model card nor its tags name one")
     return text, new
 
 

@@ -35,7 +35,7 @@ _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
-_LICENCE = re.compile(r"^license:[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
+_LICENCE = re.compile(r"^(license|license_name):[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
 # What Transformers reads beside config and safetensors; other formats and code are left out.
 _BESIDE = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 _NOT_THE_MODEL = frozenset({"requirements.txt", "LICENSE.txt", "license.txt", "NOTICE.txt"})
@@ -372,7 +372,7 @@ def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
     kv = 2 * layers * kv_heads * (key + value) if layers and kv_heads and key and value else None
     named = {
         "name": _text(facts.get("general.name")),
-        "licence": _text(facts.get("general.license")),
+        "licence": gguf.licence(facts),
     }
     return named, Shape(kind, number("context_length", _CONTEXT), kv)
 
@@ -401,15 +401,18 @@ def _shape_of(config: dict[str, Any]) -> Shape:
 
 
 def _licence(folder: Path) -> str:
-    """``license`` of the README's front matter; empty without one."""
+    """``license`` of the README's front matter, by its own name where it is another than the known
+    ones; empty without one.
+    """
     try:
         with (folder / "README.md").open("rb") as file:
             text = file.read(_READ).decode("utf-8", "replace")
     except OSError:
         return ""
     front = _FRONT.match(text.replace("\r\n", "\n"))
-    match = _LICENCE.search(front[1]) if front else None
-    return _text(match[1]) if match else ""
+    named = dict(_LICENCE.findall(front[1])) if front else {}
+    licence = named.get("license", "")
+    return _text(named.get("license_name", licence) if licence == "other" else licence)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -95,6 +95,25 @@ def _weights(case: Case) -> Iterator[Finding]:
     yield from case.facts.get("misnamed", ())
 
 
+def _licence(case: Case) -> Iterator[Finding]:
+    """The licence in the spec against the one that the model's file names."""
+    model = case.plan.model
+    if model is None:
+        return
+    said = next(filter(None, case.facts.get("licensed", {}).values()), "")
+    remedy = f'write "licence": "{said}" into weights'
+    if not model.licence and said:
+        yield warn("LICENCE_MISSING", f"the model's file names the licence {said!a}", remedy)
+    elif not model.licence:
+        yield ok("LICENCE", "no licence is known: neither the spec nor the model's file names one")
+    elif said.lower() not in model.licence.lower():
+        message = f"the spec says licence {model.licence!a}, the model's file {said!a}"
+        yield warn("LICENCE_DIFFERS", message, f"{remedy}, or leave it where you know better")
+    else:
+        where = "the spec and the model's file say" if said else "the spec says"
+        yield ok("LICENCE", f"licence {model.licence}, as {where}")
+
+
 def _by_name(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Facts about files by their name, without the folder in the container."""
     return {target.rpartition("/")[2]: fact for target, fact in facts.items()}
@@ -275,6 +294,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _engine,
     _image,
     _weights,
+    _licence,
     _disk,
     _memory,
     _shm,
