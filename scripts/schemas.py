@@ -29,6 +29,8 @@ _LISTS: dict[tuple[str, str], Iterable[str]] = {
     ("plan", "$defs/MeterPlan/properties/scope/enum"): ("", *_SCOPES, *_OTHERS, "none"),
     ("plan", "$defs/MeterPlan/properties/cause/enum"): get_args(model.Cause),
     ("plan", "$defs/QuantityFacts/properties/cause/enum"): get_args(facts.Cause),
+    ("plan", "$defs/Repeat/properties/kind/enum"): get_args(model.Determinism),
+    ("run-spec", "properties/determinism/enum"): get_args(model.Determinism),
     ("run-spec", "properties/primary_metric/enum"): names.METRICS,
     ("results", "properties/metrics/required"): _of_both,
     ("results", "$defs/metricsOfTexts/required"): [n for n in names.METRICS if n in names.OF_TEXTS],

@@ -445,3 +445,42 @@ def test_a_runtime_that_serves_one_at_a_time_says_so(folder: Path) -> None:
 def test_a_long_name_keeps_its_level(spec_of: Callable[..., Any]) -> None:
     (made,) = levels.at(spec_of(name="x" * 63), (16,))
     assert made.name.endswith("x-c16") and len(made.name) == 63
+
+
+# --- licences -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("front", "licence"),
+    [
+        ("license: mit", "mit"),
+        ("license: 'apache-2.0' # as ever", "apache-2.0"),
+        ("license: other\nlicense_name: qwen-research\nlicense_link: LICENSE", "qwen-research"),
+        ("license: other", "other"),
+        ("license_name: mine", ""),
+        ("license:\n- mit", ""),
+        ("tags: [x]", ""),
+    ],
+)
+def test_a_model_card_names_the_licence(folder: Path, front: str, licence: str) -> None:
+    (folder / "README.md").write_text(f"---\n{front}\n---\n# A model\nlicense: of another text\n")
+    assert model(folder).licence == licence
+
+
+@pytest.mark.parametrize(
+    ("facts", "licence"),
+    [
+        ({"general.license": text("mit")}, "mit"),
+        (
+            {"general.license": text("other"), "general.license.name": text("llama3.2")},
+            "llama3.2",
+        ),
+        ({"general.license": text("other")}, "other"),
+        ({"general.license": number(7)}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_gguf_file_names_the_licence(
+    tmp_path: Path, facts: dict[str, tuple[int, bytes]], licence: str
+) -> None:
+    assert model(written(tmp_path / "m.gguf", facts)).licence == licence

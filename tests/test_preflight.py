@@ -264,6 +264,28 @@ def test_a_sound_gpu_host_has_only_ok() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stated", "in_file", "code", "words"),
+    [
+        ("Apache-2.0", "apache-2.0", "LICENCE", "as the spec and the model's file say"),
+        ("Apache-2.0", "", "LICENCE", "licence Apache-2.0, as the spec says"),
+        ("", "", "LICENCE", "neither the spec nor the model's file names one"),
+        ("", "llama3.2", "LICENCE_MISSING", "names the licence 'llama3.2'"),
+        ("MIT", "apache-2.0", "LICENCE_DIFFERS", "the model's file 'apache-2.0'"),
+    ],
+)
+def test_the_licence_is_the_files_own_or_absent_with_the_reason(
+    stated: str, in_file: str, code: str, words: str
+) -> None:
+    model = msgspec.structs.replace(MODEL, licence=stated)
+    plan = msgspec.structs.replace(PLAN, model=model)
+    facts = with_fact("licensed", {"/weights/model.gguf": in_file})
+    (found,) = [f for f in preflight.check(plan, SPEC, facts) if f.code.startswith("LICENCE")]
+    assert found.code == code and words in found.message
+    assert found.level == ("ok" if code == "LICENCE" else "warn")
+    assert bool(found.remedy) == (code != "LICENCE")
+
+
+@pytest.mark.parametrize(
     ("path", "value", "code", "level"),
     [
         ("host/docker", {"absent": "no socket"}, "ENGINE_MISSING", "fail"),

@@ -261,8 +261,8 @@ def weights_add(
     a yes, so that runs find it.
 
     Args:
-        spec: a run spec; or a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the
-            hub's cache.
+        spec: a run spec; or a .gguf file, a model's folder, hf:ORG/REPO@REVISION from the
+            hub's cache, or ollama:NAME:TAG from Ollama's store.
         again: also fetch files that are here, to check that their source gives the same bytes.
     """
     if own.is_model(spec):

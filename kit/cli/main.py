@@ -91,6 +91,10 @@ _WEIGHTS = {
         "kit.cli.machine:weights_add",
         "Fetch a spec's weights and check them; or register a model of your own.",
     ),
+    "pin": (
+        "kit.cli.pinning:weights_pin",
+        "Complete the weights of specs from the hub: commit, files, hashes, licence.",
+    ),
     "derive": (
         "kit.cli.machine:weights_derive",
         "Make model files of another form, as a spec can pin them.",
@@ -123,6 +127,7 @@ _USAGE = {
     "export": "RUN [OUT]",
     "pdu probe": "[HOST]",
     "weights ls": "[SPEC]",
+    "weights pin": "SPEC...",
 }
 
 

@@ -23,6 +23,7 @@ from kit.run.rehearsal import rehearse
 from kit.show import render
 from kit.spec import runtimes, workloads
 from kit.spec import spec as specs
+from kit.spec import template as templates
 
 TEMPLATE = "quickstart"
 SCHEMAS = ("run-spec", "plan", "event", "manifest", "results", "calibration")
@@ -40,16 +41,21 @@ def init(
 
     Args:
         file: the file to write; - is standard output.
-        template: a spec of `specs/` to copy; an unknown name lists them.
-        model: a .gguf file, a model's folder, or hf:ORG/REPO@REVISION from the hub's cache. It is
-            hashed, and its folder is registered in host.toml after a yes.
+        template: a spec of `specs/` to copy, such as models/qwen2.5-7b-instruct; an unknown name
+            lists them.
+        model: a .gguf file, a model's folder, hf:ORG/REPO@REVISION from the hub's cache, or
+            ollama:NAME:TAG from Ollama's store. It is hashed, and its folder is registered in
+            host.toml after a yes.
         force: overwrite the file.
     """
     if template is not None and model is not None:
         raise UsageError("--template and --model exclude one another", "give one of them")
     source = resources.specs_dir() / f"{template or TEMPLATE}.json"
     if not source.is_file():
-        names = sorted(p.stem for p in resources.specs_dir().glob("*.json"))
+        paths = [
+            p.relative_to(resources.specs_dir()) for p in resources.specs_dir().rglob("*.json")
+        ]
+        names = sorted(p.with_suffix("").as_posix() for p in paths)
         raise UsageError(f"there is no template {template!r}", one_of(template or "", names))
     if file != STDOUT:
         _check_place(file, force)
@@ -57,6 +63,8 @@ def init(
     if not deliver(data, file, "name another file"):
         return
     following = f"`kit run {file}`" if model else f"edit it, then `kit check {file}`"
+    if templates.is_template(json.loads(data)):
+        following = f"`kit weights pin {file}`, on a machine that reaches the hub"
     say(f"wrote {file}; next: {following}")
 
 
@@ -87,7 +95,9 @@ def check(file: Annotated[Path, Named, Spec], *, json: Json = False) -> None:
     except SpecInvalid as invalid:
         if not json:
             raise
-        print_json({"valid": False, "problems": [p._asdict() for p in invalid.problems]})
+        marked = {"template": True} if templates.UNPINNED in invalid.problems else {}
+        listed = [p._asdict() for p in invalid.problems]
+        print_json({"valid": False, **marked, "problems": listed})
         raise SystemExit(invalid.exit_code) from None
     if json:
         doubted = [d._asdict() for d in doubts]

@@ -18,6 +18,8 @@ Level = Literal["ok", "warn", "fail"]
 Cause = Literal["no_permission"]
 # What a runtime makes, and a workload asks for.
 Makes = Literal["text", "image"]
+# What is claimed of outputs; the spec's schema says what each means.
+Determinism = Literal["exact", "batch-invariant", "sampled"]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,7 +157,7 @@ class RunSpec(Record, frozen=True, kw_only=True):
     devices: DevicesSpec = DevicesSpec()
     launches: int = 3
     primary_metric: str = "outputs"
-    determinism: Literal["exact", "batch-invariant", "sampled"] = "exact"
+    determinism: Determinism = "exact"
     replay: ReplaySpec = ReplaySpec()
     limits: LimitsSpec = LimitsSpec()
 
@@ -290,11 +292,35 @@ class MeterPlan(Record, frozen=True, kw_only=True):
         return meter_label(self.name, self.alias)
 
 
+class Repeat(Record, frozen=True, kw_only=True):
+    """What a repeat on the same machine gives, with the same seed at temperature 0.
+
+    ``kind``: ``exact``, the same texts, one request at a time; ``batch-invariant``, whatever runs
+    beside it; ``sampled``, nothing is promised. ``why`` says who measured or promises it.
+    """
+
+    kind: Determinism
+    why: str
+
+    @property
+    def text(self) -> str:
+        """What to expect, and why."""
+        return f"{_REPEATS[self.kind]}. {self.why}"
+
+
+_REPEATS = {
+    "exact": "the same texts or images, one request at a time",
+    "batch-invariant": "the same texts or images, whatever runs beside a request",
+    "sampled": "the same texts or images are not promised",
+}
+
+
 class Plan(Record, frozen=True, kw_only=True):
     """What the spec resolved to on one machine; nothing in it names that machine.
 
     ``image_recipe_sha256`` is that of the recipe sealed under ``inputs/image/``: of the canonical
     JSON of {name: sha256 of the file}. None where no recipe is sealed, and in older plans.
+    ``repeat`` is what the runtime states of itself; not written in older plans.
     """
 
     schema: str
@@ -311,6 +337,7 @@ class Plan(Record, frozen=True, kw_only=True):
     launches: int
     notes: tuple[str, ...] = ()
     image_recipe_sha256: str | None = None
+    repeat: Repeat | UnsetType = UNSET
 
 
 class Finding(Record, frozen=True, kw_only=True):

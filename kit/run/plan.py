@@ -109,6 +109,7 @@ def plan(spec: RunSpec, facts: HostFacts) -> tuple[Plan, tuple[ScheduledRequest,
         requests=measured,
         launches=spec.launches,
         image_recipe_sha256=_recipe_digest(facts.recipe),
+        repeat=runtimes.get(spec.runtime.name).repeat,
     )
     return result, requests
 

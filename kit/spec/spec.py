@@ -18,7 +18,7 @@ from kit.core.model import Problem, RunSpec
 from kit.core.nearest import one_of
 from kit.core.text import utf8
 from kit.machine import weights
-from kit.spec import meters, runtimes, workloads
+from kit.spec import meters, runtimes, template, workloads
 
 MAX_BYTES = 4 << 20
 
@@ -64,7 +64,9 @@ def parse(data: bytes, name: str = "the spec") -> RunSpec:
 
 def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
-    faults = list(schemawords.problems(schema(), document))
+    unpinned = template.is_template(document)
+    rules = template.schema_of(schema()) if unpinned else schema()
+    faults = list(schemawords.problems(rules, document)) + [template.UNPINNED] * unpinned
     if isinstance(document, dict):
         own = list(option_problems(document))
         known = {problem.path for problem in own}  # of a name that kit refuses, its form is no news

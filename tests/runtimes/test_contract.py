@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from kit.core import jsonio, registry
 from kit.core.errors import UsageError
 from kit.core.model import (
     ArrivalsSpec,
+    Determinism,
     DevicesSpec,
     ImageSpec,
     Picture,
@@ -25,6 +26,7 @@ from kit.machine import images
 from kit.spec import runtimes
 from kit.spec.runtimes import contract
 from kit.spec.runtimes.contract import Runtime
+from tests.runtimes.done import ROOT
 from tests.runtimes.specs import FOLDER, GPU_ONLY, SMOLLM2, defaults, spec
 
 PROMPT = Prompt("p-0", "Why is the sky blue?", 16)
@@ -152,6 +154,18 @@ def test_its_recipe_exists(name: str) -> None:
     recipe = runtimes.get(name).recipe
     assert recipe is not None
     assert images.recipe(recipe).name == recipe
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_states_what_a_repeat_gives(name: str) -> None:
+    stated = runtimes.get(name).repeat
+    assert stated != Runtime.repeat, "a runtime of kit says what was measured, or who promises it"
+    assert stated.kind in get_args(Determinism)
+    assert stated.why.startswith(("Measured: ", "Its makers ", "Nobody ", "It is scripted"))
+    assert stated.why.endswith(".")
+    table = (ROOT / "docs/runtimes.md").read_text()
+    row = rf"^\| `{name}` \|.*\| {stated.kind} \|$"
+    assert name == "loopback" or re.search(row, table, re.MULTILINE), "docs/runtimes.md has another"
 
 
 # --- what it cannot do ------------------------------------------------------------------------

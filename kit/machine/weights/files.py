@@ -107,6 +107,14 @@ def candidates(file: WeightFile, folders: Iterable[Path]) -> Iterator[str]:
             yield f"{path} {reason}"
 
 
+def expanded(text: str) -> Path:
+    """A path as a person writes it, with ``~`` for a home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(text)
+
+
 def is_file(path: Path) -> bool:
     """Whether it is a regular file that this user can see."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kit.core.text import clean
@@ -46,6 +46,13 @@ def metadata(path: Path) -> dict[str, Value]:
     cannot be read is left out; of a file that is no GGUF file that is everything.
     """
     return {k: _line(v) if isinstance(v, str) else v for k, v in _facts(path)}
+
+
+def licence(facts: Mapping[str, Value]) -> str:
+    """The licence in a file's `metadata`; its own name where that is "other", empty without one."""
+    stated = facts.get("general.license", "")
+    named = facts.get("general.license.name", stated) if stated == "other" else stated
+    return named if isinstance(named, str) else ""
 
 
 def fits(name: str, *names: str) -> bool:

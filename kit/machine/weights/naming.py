@@ -9,6 +9,7 @@ Codes::
     WEIGHTS_SOURCE    fail  the source has none of the three forms
     WEIGHTS_MISMATCH  fail  what the name or source gives here has another hash than the spec says;
                             or the hash is known here as a file of another name
+    WEIGHTS_SHARDS    fail  the index of a model in several files does not fit the spec's files
     WEIGHTS_NAME      warn  one file, two names; or nothing here shows that the source gives it
     WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models
 """
@@ -19,9 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from kit.core.errors import WeightsUnavailable
+from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import Derivation, Finding, Level, Problem, WeightFile, WeightsSpec
-from kit.machine.weights import gguf, hub, origins
+from kit.machine.weights import gguf, hub, origins, shards
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.machine.weights.source import WeightSource, parse
 
@@ -55,12 +56,16 @@ class _Place(NamedTuple):
 
 
 def problems(wanted: WeightsSpec) -> Iterator[Problem]:
-    """Problems that no schema can express: two files of one name, mounted over each other."""
+    """Problems that no schema can express: files of one name, mounted over each other; a part that
+    is missing."""
     names = [file.path for file in wanted.files]
     for index, name in enumerate(names):
         if name in names[:index]:
             where = f"$.weights.files[{index}].path"
             yield Problem(where, f"two files are called {name}", "give each file its own name")
+    if part := shards.lacking(names):
+        message = f"{part}, a part of the model, is not among its files"
+        yield Problem("$.weights.files", message, "name every part")
 
 
 def doubts(
@@ -86,6 +91,7 @@ def doubts(
         if not wanted.derived:
             results += _of_file(where, file, source, folders, remember)
         results += _self_named(where, file, wanted.repo, folders, remember)
+    results += _of_index(wanted, folders, remember)
     results += _of_derived(wanted, folders, remember) if wanted.derived else ()
     results += _of_model(wanted, sources)
     return sorted(results, key=lambda doubt: doubt.level != "fail")
@@ -139,6 +145,18 @@ def _of_derived(wanted: WeightsSpec, folders: tuple[Path, ...], remember: bool) 
             yield Doubt(f"{where}.source", "fail", "WEIGHTS_SOURCE", error.message, error.remedy)
             continue
         yield from _of_file(where, file, source, folders, remember)
+
+
+def _of_index(wanted: WeightsSpec, folders: tuple[Path, ...], remember: bool) -> Iterator[Doubt]:
+    """Compare a model in several files with its index, where that is here."""
+    index = next((file for file in wanted.files if file.path == shards.INDEX), None)
+    path = index and find(index.sha256, folders, *names_of(index), remember=remember)
+    if not path:
+        return
+    try:
+        shards.belonging((f.path for f in wanted.files), shards.index_at(path), "the spec")
+    except UsageError as error:
+        yield Doubt("$.weights.files", "fail", "WEIGHTS_SHARDS", error.message, error.remedy)
 
 
 # --- one file -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ they say of themselves is cleaned, bounded, and used for names and sizes alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,26 +19,25 @@ from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
-from kit.machine.weights import gguf, hub
-from kit.machine.weights.files import BLOB, is_file, known_hash
+from kit.machine.weights import gguf, hub, ollama, shards
+from kit.machine.weights.files import BLOB, expanded, is_file, known_hash
+from kit.machine.weights.shards import INDEX
 from kit.machine.weights.source import HUB_MODEL, WeightSource
 
 Kind = Literal["gguf", "safetensors", "pipeline"]
 Progress = Callable[[str, float, float | None], None]
 CONFIG = "config.json"
 _ARCHITECTURE = "general.architecture"
-INDEX = "model.safetensors.index.json"
 PIPELINE = "model_index.json"  # of Diffusers: names the parts, each in a folder of its own
 _PART_TENSORS = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
-_LICENCE = re.compile(r"^license:[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
+_LICENCE = re.compile(r"^(license|license_name):[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
 # What Transformers reads beside config and safetensors; other formats and code are left out.
 _BESIDE = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 _NOT_THE_MODEL = frozenset({"requirements.txt", "LICENSE.txt", "license.txt", "NOTICE.txt"})
@@ -46,11 +45,16 @@ _LAYERS, _CONTEXT, _WIDTH = 10_000, 1 << 24, 1 << 20  # beyond these a file talk
 
 
 class Found(NamedTuple):
-    """Where a model's files lie. ``source`` is the hub's commit, None for files of one's own."""
+    """Where a model's files lie. ``source`` is the hub's commit, None for files of one's own.
+
+    ``name`` and ``licence`` are from what describes the files; empty if it does not say.
+    """
 
     kind: Kind
     paths: tuple[Path, ...]
     source: WeightSource | None
+    name: str = ""
+    licence: str = ""
 
     @property
     def folder(self) -> Path:
@@ -112,22 +116,25 @@ class OwnModel(NamedTuple):
 
 def is_model(text: str) -> bool:
     """Whether a word of a command line names a model and not a spec."""
-    if text.startswith("hf:"):
+    if text.startswith("hf:") or ollama.is_named(text):
         return True
-    path = _expanded(text)
+    path = expanded(text)
     if path.is_dir() or path.suffix.lower() == ".gguf":
         return True
     return is_file(path) and gguf.is_gguf(path)  # a pipe's first bytes are the spec's
 
 
 def find(text: str) -> Found:
-    """The model at a path, or in the hub's cache by ``hf:ORG/REPO[@REVISION][/FILE]``.
+    """The model at a path, in the hub's cache by ``hf:ORG/REPO[@REVISION][/FILE]``, or in Ollama's
+    store by ``ollama:NAME[:TAG]``.
 
     Raises:
         UsageError: there is nothing, or nothing that kit can name in a spec.
-        WeightsUnavailable: the hub's cache does not have it.
+        WeightsUnavailable: the cache or store does not have it, or not whole.
     """
-    path = _of_hub(text) if text.startswith("hf:") else _expanded(text)
+    if ollama.is_named(text):
+        return _of_ollama(ollama.read(text))
+    path = _of_hub(text) if text.startswith("hf:") else expanded(text)
     found = _found(path)
     for file in found.paths:
         _refuse_odd(file)
@@ -143,15 +150,16 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
 
     Raises:
         UsageError: a file cannot be read.
+        WeightsUnavailable: a blob of Ollama's has other content than its name says.
     """
     files = tuple(_hashed(path, found, progress) for path in found.paths)
     facts, shape = _FACTS[found.kind](found)
-    own = facts.get("name", "") or _stem(found)
+    own = found.name or facts.get("name", "") or _stem(found)
     if found.kind == "gguf" and not found.source:
         files = (_as_gguf(files[0], own),)
     name = found.source.origin if found.source else own
     revision = found.source.revision if found.source else f"sha256-{_joint(files)[:16]}"
-    licence = (facts.get("licence", "") or _licence(found.folder))[:_LONGEST]
+    licence = (facts.get("licence", "") or found.licence or _licence(found.folder))[:_LONGEST]
     return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
 
 
@@ -173,13 +181,6 @@ def kv_bytes(paths: Iterable[Path]) -> int | None:
 
 
 # --- which files ----------------------------------------------------------------------------------
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # the home of nobody
-        return Path(text)
 
 
 def _of_hub(text: str) -> Path:
@@ -238,7 +239,13 @@ def _refuse_unfit(path: Path) -> None:
         )
 
 
+def _of_ollama(model: ollama.Model) -> Found:
+    return _found(model.file)._replace(name=model.name, licence=model.licence)
+
+
 def _of_folder(folder: Path) -> Found:
+    if ollama.is_store(folder):
+        return _of_ollama(ollama.read(str(ollama.the_one(folder))))
     try:
         paths = sorted(path for path in folder.iterdir() if is_file(path))
     except OSError as error:
@@ -253,7 +260,7 @@ def _of_folder(folder: Path) -> Found:
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
     if CONFIG in names and tensors:
-        return Found("safetensors", _files_of(folder, paths, tensors), hub.source_of(folder))
+        return Found("safetensors", _files_of(folder, paths), hub.source_of(folder))
     if len(ggufs) == 1:
         return _found(ggufs[0])
     if ggufs:
@@ -268,30 +275,33 @@ def _of_folder(folder: Path) -> Found:
     )
 
 
-def _files_of(folder: Path, paths: list[Path], tensors: list[Path]) -> tuple[Path, ...]:
-    """Config, tokenizer and the safetensors that belong together, config first."""
-    if is_file(folder / INDEX):
-        listed = _json(folder / INDEX).get("weight_map")
-        shards = set(map(str, listed.values())) if isinstance(listed, dict) else set()
-        tensors = [path for path in tensors if path.name in shards]
-        missing = sorted(shards - {path.name for path in tensors})
-        if missing or not tensors:
-            raise UsageError(
-                f"{clean(str(folder))} lacks {clean(missing[0]) if missing else 'its safetensors'}"
-                f", which {INDEX} lists",
-                "fetch the model's files again, all of them",
-            )
-    elif is_file(folder / "model.safetensors"):
-        tensors = [folder / "model.safetensors"]
-    beside = [
-        path
-        for path in paths
-        if path.suffix in _BESIDE
-        and path.name not in _NOT_THE_MODEL
-        and not path.name.startswith(".")
-        and path.stat().st_size
-    ]
-    return tuple(sorted({*beside, *tensors}, key=lambda p: (p.name != CONFIG, p.name)))
+def _files_of(folder: Path, paths: list[Path]) -> tuple[Path, ...]:
+    sizes = {path.name: path.stat().st_size for path in paths}
+    index = shards.index_at(folder / INDEX) if INDEX in sizes else None
+    return tuple(folder / name for name in model_files(sizes, index, clean(str(folder))))
+
+
+def model_files(sizes: Mapping[str, int], index: Any, where: str) -> list[str]:
+    """Names of config, tokenizer and the safetensors that belong together, config first.
+
+    Args:
+        sizes: bytes of each file of the model's folder, by name.
+        index: the parsed index of its safetensors, None without one.
+        where: the folder, for errors.
+
+    Raises:
+        UsageError: see `kit.machine.weights.shards.belonging`.
+    """
+    tensors = shards.belonging(sizes, index, where)
+    beside = {
+        name
+        for name, size in sizes.items()
+        if size
+        and name.endswith(_BESIDE)
+        and name not in _NOT_THE_MODEL
+        and not name.startswith(".")
+    }
+    return sorted(beside | tensors, key=lambda name: (name != CONFIG, name))
 
 
 def _files_of_pipeline(folder: Path) -> Iterator[Path]:
@@ -300,7 +310,7 @@ def _files_of_pipeline(folder: Path) -> Iterator[Path]:
     yield folder / PIPELINE
     for part, made_of in sorted(_json(folder / PIPELINE).items()):
         is_part = isinstance(made_of, list) and all(isinstance(word, str) for word in made_of)
-        if not is_part or part == "safety_checker":
+        if not is_part or part == "safety_checker" or not shards.is_plain(part):
             continue
         inside = folder / part
         paths = (
@@ -319,7 +329,7 @@ def _files_of_pipeline(folder: Path) -> Iterator[Path]:
 
 def _refuse_odd(path: Path) -> None:
     """A spec's file names are plain, and an empty file is no model's."""
-    if not _PLAIN.fullmatch(path.name):
+    if not shards.is_plain(path.name):
         raise UsageError(
             f"{path.name!a} cannot stand in a spec: a name has letters, digits, "
             "dots, hyphens and underscores",
@@ -340,6 +350,9 @@ def _hashed(path: Path, found: Found, progress: Progress) -> WeightFile:
         raise UsageError(
             f"{clean(str(path))} cannot be read", f"`chmod a+r {path}` lets kit read it"
         )
+    blob = path.name.removeprefix(BLOB)
+    if jsonio.is_sha256(blob) and blob != sha256 and path.name.startswith(BLOB):
+        raise ollama.other_content(path)
     progress(path.name, size, size)
     inside = hub.source_of(path) if found.source else None
     named = str(inside or f"file:{path.name}")
@@ -389,7 +402,7 @@ def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
     kv = 2 * layers * kv_heads * (key + value) if layers and kv_heads and key and value else None
     named = {
         "name": _text(facts.get("general.name")),
-        "licence": _text(facts.get("general.license")),
+        "licence": gguf.licence(facts),
     }
     return named, Shape(kind, number("context_length", _CONTEXT), kv)
 
@@ -430,21 +443,24 @@ def _shape_of(config: dict[str, Any]) -> Shape:
 
 
 def _licence(folder: Path) -> str:
-    """``license`` of the README's front matter; empty without one."""
+    """``license`` of the README's front matter, by its own name where it is another than the known
+    ones; empty without one.
+    """
     try:
         with (folder / "README.md").open("rb") as file:
             text = file.read(_READ).decode("utf-8", "replace")
     except OSError:
         return ""
     front = _FRONT.match(text.replace("\r\n", "\n"))
-    match = _LICENCE.search(front[1]) if front else None
-    return _text(match[1]) if match else ""
+    named = dict(_LICENCE.findall(front[1])) if front else {}
+    licence = named.get("license", "")
+    return _text(named.get("license_name", licence) if licence == "other" else licence)
 
 
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object of someone's; empty if it is none, or too large."""
     try:
-        if path.stat().st_size > (_CONFIG_BYTES if path.name == CONFIG else 16 * _CONFIG_BYTES):
+        if path.stat().st_size > _CONFIG_BYTES:
             return {}
         document = jsonio.parse(path.read_bytes(), path.name, any_integer=True)
     except (OSError, jsonio.JsonRefused):

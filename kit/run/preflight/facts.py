@@ -6,6 +6,7 @@ The mapping::
     weights     {container path: size in bytes | {"absent": reason}}
     unreadable  {container path: why the container's user cannot read the file; else empty}
     self_named  {container path: what a GGUF file calls itself; else empty}
+    licensed    {container path: the licence that a GGUF file names; else empty}
     misnamed    findings on names that contradict hashes, see
                 `kit.machine.weights.naming`
     disk_free   bytes free where the run is written
@@ -28,7 +29,7 @@ from kit.core.model import Finding, Plan
 from kit.machine import containers, host, queue
 from kit.machine import weights as models
 from kit.machine.host import absent, gpus, is_absent
-from kit.machine.weights import own
+from kit.machine.weights import gguf, own
 from kit.record import events
 from kit.store.store import Store
 
@@ -55,6 +56,7 @@ def gather(
             for target, path in weights.items()
         },
         "self_named": {target: models.own_name(path) for target, path in weights.items()},
+        "licensed": {target: gguf.licence(gguf.metadata(path)) for target, path in weights.items()},
         "misnamed": _misnamed(plan),
         "kv_bytes": own.kv_bytes(weights.values()) if plan.launch.gpus else None,
         "disk_free": disk_free(folder),

@@ -23,7 +23,7 @@ SAMPLES_BYTES_PER_HOUR = 9_000_000
 LAUNCH_BYTES = 16 << 20
 # A generated token with its chunk time and its share of the JSON.
 TOKEN_BYTES = 64
-# A pixel in base64 as the driver keeps it until the stage is over, and in a PNG that does not shrink.
+# A pixel in base64, as the driver keeps it until the stage is over, and in a PNG file.
 PIXEL_BYTES = 8
 DISK_MARGIN = 256 << 20
 # Context, activations and the runtime in addition to the weights; with less it will not start.
@@ -97,6 +97,25 @@ def _weights(case: Case) -> Iterator[Finding]:
             own_name = f"; it calls itself {names[file.path]!a}" if names.get(file.path) else ""
             yield ok("WEIGHTS", f"{file.path} is present ({_bytes(size)}){own_name}")
     yield from case.facts.get("misnamed", ())
+
+
+def _licence(case: Case) -> Iterator[Finding]:
+    """The licence in the spec against the one that the model's file names."""
+    model = case.plan.model
+    if model is None:
+        return
+    said = next(filter(None, case.facts.get("licensed", {}).values()), "")
+    remedy = f'write "licence": "{said}" into weights'
+    if not model.licence and said:
+        yield warn("LICENCE_MISSING", f"the model's file names the licence {said!a}", remedy)
+    elif not model.licence:
+        yield ok("LICENCE", "no licence is known: neither the spec nor the model's file names one")
+    elif said.lower() not in model.licence.lower():
+        message = f"the spec says licence {model.licence!a}, the model's file {said!a}"
+        yield warn("LICENCE_DIFFERS", message, f"{remedy}, or leave it where you know better")
+    else:
+        where = "the spec and the model's file say" if said else "the spec says"
+        yield ok("LICENCE", f"licence {model.licence}, as {where}")
 
 
 def _by_name(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -288,6 +307,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _engine,
     _image,
     _weights,
+    _licence,
     _disk,
     _memory,
     _shm,

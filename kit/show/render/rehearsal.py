@@ -106,6 +106,7 @@ def plan_facts(rehearsal: Rehearsal) -> Table:
             ("CPUs", _cpus(planned)),
             ("network", network(planned.launch)),
             ("limits", limits(planned.launch)),
+            ("a repeat", planned.repeat.text if planned.repeat else None),
         ]
     rows += [
         ("GPUs", str(spec.devices.gpus) if spec.devices.gpus else None),

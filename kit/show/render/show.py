@@ -143,6 +143,7 @@ def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, 
         ("runtime", str(spec.get("runtime", {}).get("name", "unknown"))),
         ("image", _image(image) if image else None),
         ("model", f"{model.get('repo')}@{revision}" if model else None),
+        ("licence", str(model.get("licence") or "the spec names none") if model else None),
         ("spec", str(manifest.get("spec_hash", ""))[:SHORT]),
         ("parent", ", ".join(parents) or None),
     ]

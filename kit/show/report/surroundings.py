@@ -101,6 +101,7 @@ def what_ran(records: RunRecords) -> Markup:
                 *_image(plan.image, plan.image_match),
                 *((f.path, tag("code", f"sha256:{f.sha256}")) for f in files),
                 ("work", f"{plan.requests} requests a launch, {arrivals.kind}, {how}"),
+                *([("a repeat", plan.repeat.text)] if plan.repeat else []),
                 ("network", f"{plan.launch.network}; egress: {plan.launch.egress}"),
                 (
                     "CPUs",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from kit.core.model import Makes, Problem, Prompt, RunSpec, WeightFile
+from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec, WeightFile
 
 WEIGHTS = "/weights"
 MODEL_NAME = "model"
@@ -101,6 +101,8 @@ class Runtime(Protocol):
         log_facts: what only the server's log tells once it is ready: name → regular expression
             with one group, the last match of which counts. Names ending in ``_s`` are the seconds
             of a step of the startup phase.
+        repeat: what to expect of the same work done again, see `kit.core.model.Repeat`. Only what
+            was measured, or what its makers promise.
         prompt_ids: how the server tells the token ids of a prompt, see `PromptIds`; None if it
             cannot.
     """
@@ -126,6 +128,7 @@ class Runtime(Protocol):
     listen_variable: str = ""
     log_facts: Mapping[str, str] = MappingProxyType({})
     prompt_ids: PromptIds | None = None
+    repeat: Repeat = Repeat(kind="sampled", why="Nobody measured it.")
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
         """The arguments of the image's entry point; ``listen`` is 127.0.0.1 on the host's network.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, RunSpec
+from kit.core.model import Problem, Repeat, RunSpec
 from kit.spec.runtimes.contract import api_option, context_option, option, options_schema
 from kit.spec.runtimes.thin import Thin, converted_problems, sampling_problems, threads_option
 
@@ -29,6 +29,13 @@ class CTranslate2(Thin):
         "gemm_int8": r"GEMM_S8 backend: (\S+)",
         "compute": r"Selected compute type: (\S+)",
     }
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU gave the same texts; it serves one request at a "
+            "time."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Makes, Problem, Prompt, RunSpec
+from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
@@ -46,6 +46,13 @@ class Diffusers(Runtime):
     recount = None
     real = True
     loads = ("pipeline",)
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured on a CPU in kit's image (tests/runtimes/test_real_diffusers.py): the images "
+            "of two launches and of a replay are the same files."
+        ),
+    )
     prompt_ids = PromptIds("/tokenize")
     options_schema = options_schema(
         dtype=option(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
@@ -47,6 +47,10 @@ class Exllamav3(Runtime):
     loads = ("safetensors",)
     scratch_bytes = 2 << 30
     prompt_ids = PromptIds("/tokenize")
+    repeat = Repeat(
+        kind="sampled",
+        why="Nobody measured it: kit's makers did not run it.",
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
@@ -44,6 +44,13 @@ class LlamaCppPython(Runtime):
     recount = {"path": "/extras/tokenize/count", "text_key": "input", "count_key": "count"}
     real = True
     loads = ("gguf",)
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU gave the same texts, where each prompt begins with "
+            "words of its own."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Context in tokens: prompt and answer together."),

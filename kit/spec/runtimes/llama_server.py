@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
@@ -48,6 +48,13 @@ class LlamaServer(Runtime):
     loads = ("gguf",)
     prompt_ids = PromptIds(
         "/tokenize", "content", "/apply-template", {"add_special": True, "parse_special": True}
+    )
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU and on an H100 gave the same texts; with 16 "
+            "requests at once on the H100 3 % of the texts were the same."
+        ),
     )
     options_schema = options_schema(
         api=api_option(),

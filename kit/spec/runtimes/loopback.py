@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core import jsonio
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     Runtime,
@@ -50,6 +50,13 @@ class Loopback(Runtime):
     streams_usage = True
     recount = None
     real = False
+    repeat = Repeat(
+        kind="batch-invariant",
+        why=(
+            "It is scripted: its words follow from the request alone, unless the script says "
+            "otherwise."
+        ),
+    )
     options_schema = options_schema(
         ready_delay_s=option("number", 0, "Seconds until it is ready.", minimum=0),
         never_ready=_flag("Never become ready."),

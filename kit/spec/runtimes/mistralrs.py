@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, RunSpec
+from kit.core.model import Problem, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     api_option,
     context_option,
@@ -32,6 +32,13 @@ class MistralRs(Thin):
         "dtype": r"DType selected is (\w+)",
         "kv_cache": r"Using (\w+) KV cache on CPU",
     }
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU gave the same texts; it serves one request at a "
+            "time."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

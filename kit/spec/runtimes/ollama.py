@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     MODEL_NAME,
     Runtime,
@@ -65,6 +65,13 @@ class Ollama(Runtime):
         "layers": r"offloaded (\d+/\d+) layers to GPU",
         "runner_s": r"llama runner started in ([\d.]+) seconds",
     }
+    repeat = Repeat(
+        kind="sampled",
+        why=(
+            "Nobody measured it: kit's makers did not run it. Its documentation promises it for a "
+            "seed at temperature 0."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Context of each slot in tokens: prompt and answer together."),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, RunSpec
+from kit.core.model import Problem, Repeat, RunSpec
 from kit.spec.runtimes.contract import api_option, context_option, option, options_schema
 from kit.spec.runtimes.thin import Thin, converted_problems, threads_option
 
@@ -23,6 +23,13 @@ class OnnxRuntimeGenAi(Thin):
     title = "ONNX Runtime GenAI on the CPU (converted models; one request at a time)"
     recipe = "onnxruntime-genai"
     loads = ("onnx-genai",)
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU gave the same texts; it serves one request at a "
+            "time."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

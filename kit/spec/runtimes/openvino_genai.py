@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, RunSpec
+from kit.core.model import Problem, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     api_option,
     context_option,
@@ -27,6 +27,13 @@ class OpenVinoGenAi(Thin):
     title = "OpenVINO GenAI on the CPU (GGUF; one request at a time)"
     recipe = "openvino-genai"
     loads = ("gguf",)
+    repeat = Repeat(
+        kind="exact",
+        why=(
+            "Measured: two containers on a CPU gave the same texts; it serves one request at a "
+            "time."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

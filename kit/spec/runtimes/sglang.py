@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, RunSpec
+from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
@@ -65,6 +65,13 @@ class Sglang(Runtime):
         "load_s": r"Load weight end\. elapsed=([\d.]+) s",
         "graphs_s": r"Capture \w+ decode CUDA graph end\. elapsed=([\d.]+) s",
     }
+    repeat = Repeat(
+        kind="sampled",
+        why=(
+            "Its makers promise it with a deterministic mode alone, which kit does not switch on; "
+            "no repeat was measured."
+        ),
+    )
     options_schema = options_schema(
         api=api_option(),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),

@@ -6,7 +6,7 @@ function __fish_kit_using_command
     set -l cmd (commandline -opc)
     set -l subcommands
     set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
-    set -l all_commands 'add attach build calibrate check compare context derive doctor energibridge export images import init lock ls monitor note pdu plan probe recompute recover replay report rm run schema show tag tui verify weights'
+    set -l all_commands 'add attach build calibrate check compare context derive doctor energibridge export images import init lock ls monitor note pdu pin plan probe recompute recover replay report rm run schema show tag tui verify weights'
     set -l skip_next 0
     # Extract command words (only real subcommand names) from command line
     set -e cmd[1]
@@ -231,8 +231,8 @@ complete -c kit -n '__fish_kit_using_command init' -l help -d 'Display this mess
 complete -c kit -n '__fish_kit_using_command init' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command init' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command init' -l file -r -F -d 'the file to write; - is standard output.'
-complete -c kit -n '__fish_kit_using_command init' -l template -r -d 'a spec of specs/ to copy; an unknown name lists them.'
-complete -c kit -n '__fish_kit_using_command init' -l model -r -d 'a .gguf file, a model'\''s folder, or hf:ORG/REPO@REVISION from the hub'\''s cache. I…'
+complete -c kit -n '__fish_kit_using_command init' -l template -r -d 'a spec of specs/ to copy, such as models/qwen2.5-7b-instruct; an unknown name l…'
+complete -c kit -n '__fish_kit_using_command init' -l model -r -d 'a .gguf file, a model'\''s folder, hf:ORG/REPO@REVISION from the hub'\''s cache, or o…'
 complete -c kit -n '__fish_kit_using_command init' -l yes -d 'Do not ask.'
 complete -c kit -n '__fish_kit_using_command init' -s y -d 'Do not ask.'
 complete -c kit -n '__fish_kit_using_command init' -l force -d 'overwrite the file.'
@@ -429,6 +429,7 @@ complete -c kit -n '__fish_kit_using_command verify; and test (__fish_kit_positi
 # Subcommands for: weights
 complete -c kit -n '__fish_kit_using_command weights' -a 'ls' -d 'List the weights a spec needs or the store holds.'
 complete -c kit -n '__fish_kit_using_command weights' -a 'add' -d 'Fetch a spec'\''s weights and check them; or register a model of your own.'
+complete -c kit -n '__fish_kit_using_command weights' -a 'pin' -d 'Complete the weights of specs from the hub: commit, files, hashes, licence.'
 complete -c kit -n '__fish_kit_using_command weights' -a 'derive' -d 'Make model files of another form, as a spec can pin them.'
 complete -c kit -n '__fish_kit_using_command weights' -a 'verify' -d 'Hash the weights in the store again.'
 # Options for: weights
@@ -440,7 +441,7 @@ complete -c kit -n '__fish_kit_using_command weights' -l version -d 'Display app
 complete -c kit -n '__fish_kit_using_command weights add' -l help -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command weights add' -s h -d 'Display this message and exit.'
 complete -c kit -n '__fish_kit_using_command weights add' -l version -d 'Display application version.'
-complete -c kit -n '__fish_kit_using_command weights add' -l spec -r -d 'a run spec; or a .gguf file, a model'\''s folder, or hf:ORG/REPO@REVISION from the…'
+complete -c kit -n '__fish_kit_using_command weights add' -l spec -r -d 'a run spec; or a .gguf file, a model'\''s folder, hf:ORG/REPO@REVISION from the hu…'
 complete -c kit -n '__fish_kit_using_command weights add' -l again -d 'also fetch files that are here, to check that their source gives the same bytes.'
 complete -c kit -n '__fish_kit_using_command weights add' -l yes -d 'Do not ask.'
 complete -c kit -n '__fish_kit_using_command weights add' -s y -d 'Do not ask.'
@@ -459,6 +460,13 @@ complete -c kit -n '__fish_kit_using_command weights ls' -s h -d 'Display this m
 complete -c kit -n '__fish_kit_using_command weights ls' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command weights ls' -l spec -r -F -d 'a run spec.'
 complete -c kit -n '__fish_kit_using_command weights ls' -l json -d 'Print JSON on stdout.'
+
+# Options for: weights pin
+complete -c kit -n '__fish_kit_using_command weights pin' -l help -d 'Display this message and exit.'
+complete -c kit -n '__fish_kit_using_command weights pin' -s h -d 'Display this message and exit.'
+complete -c kit -n '__fish_kit_using_command weights pin' -l version -d 'Display application version.'
+complete -c kit -n '__fish_kit_using_command weights pin' -l yes -d 'Do not ask.'
+complete -c kit -n '__fish_kit_using_command weights pin' -s y -d 'Do not ask.'
 
 # Options for: weights verify
 complete -c kit -n '__fish_kit_using_command weights verify' -l help -d 'Display this message and exit.'
