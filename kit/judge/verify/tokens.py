@@ -35,7 +35,8 @@ def compared(records: RunRecords, file: Path) -> Check:
     answers = list(islice(_answers(records, words), PROMPTS_KEPT))
     problems = [*_of_prompts(records, told, words), *_of_answers(answers)]
     counted, least = sum(a.counted for a in answers), sum(a.least for a in answers)
-    fine = f"the ids of {len(told)} prompts spell them; {len(answers)} answers have {counted} "
+    spelled = f"the ids of {len(told)} prompts spell them" if told else "no prompt's ids are sealed"
+    fine = f"{spelled}; {len(answers)} answers have {counted} "
     fine += f"tokens by the server, and {least} at least make them"
     if not told and not answers:
         return check(CODE, "SKIP", "the server told neither ids nor counts")
