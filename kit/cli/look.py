@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,7 +23,7 @@ from kit.cli.common import (
     say,
     store_of,
 )
-from kit.cli.paths import Written
+from kit.cli.paths import Named, Written
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.judge import admission
@@ -32,6 +32,9 @@ from kit.show import render
 from kit.show.documents import steps_of
 from kit.store import audit
 from kit.store.store import Store
+
+if TYPE_CHECKING:
+    from kit.judge.verify import Verdict
 
 _SMALL = 16 << 20
 Format = Literal["html", "text", "csv", "csv-metrics"]
@@ -120,6 +123,7 @@ def verify(
     run: Run = "",
     *,
     store: Annotated[bool, Parameter(negative="")] = False,
+    tokenizer: Annotated[Path | None, Named] = None,
     runs: Runs = None,
     json: Json = False,
 ) -> int:
@@ -128,17 +132,35 @@ def verify(
     Args:
         run: the sealed run: folder, single file, or the beginning of its hash.
         store: check the store's ledger instead: its chain, and the runs against its entries.
+        tokenizer: the model's tokenizer.json: hold the prompts' token ids and the answers' counts
+            against its vocabulary, too.
     """
-    if store == bool(run):
+    if store == bool(run) or (store and tokenizer):
         raise UsageError("name one run, or --store for the ledger", "`kit ls` lists the runs")
     if store:
         return _audit(store_of(runs, is_read=True), json=json)
-    verdict = admission.verify(find_run(run, runs))
+    path = find_run(run, runs)
+    verdict = admission.verify(path)
+    if tokenizer and verdict.passed:
+        verdict = _with_tokens(verdict, path, tokenizer)
     if json:
         print_json(verdict.as_dict())
     else:
         render.verdict(verdict)
     return verdict.exit_code
+
+
+def _with_tokens(verdict: Verdict, path: Path, tokenizer: Path) -> Verdict:
+    """The verdict, with the check of the run's tokens against a tokenizer.json."""
+    import msgspec
+
+    from kit.judge.verify import tokens
+    from kit.record import records
+
+    check = tokens.compared(records.read(path), tokenizer)
+    if check.status in ("PASS", "SKIP"):  # the verdict names only what is not well
+        say(f"{tokenizer.name}: {check.message}")
+    return msgspec.structs.replace(verdict, checks=(*verdict.checks, check))
 
 
 def _audit(store: Store, *, json: bool) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kit.cli.main import dispatch
-from kit.core import jsonio
+from kit.core import jsonio, resources
 from kit.judge import replay as replaying
 from kit.machine import containers, images
 from kit.record import records
@@ -94,6 +94,7 @@ def _the_same_work(
 ) -> None:
     run = ran(name, store)
     assert dispatch(["verify", str(run)]) == 0, capsys.readouterr().out
+    _spelled(run, capsys)
     done, there = dict(facts(run)), dict(facts(reference))
     runtime = runtimes.get(specs.load(FOLDER / f"{name}.json").runtime.name)
     assert done["status"] == {"ok"}
@@ -107,6 +108,16 @@ def _the_same_work(
     _compared(runtime, reference, run)
     code = dispatch(["replay", str(run), "--yes", "--runs", str(store.root)])
     assert code == 0, capsys.readouterr().err
+
+
+def _spelled(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ids of prompts and the counts of answers are those of the pinned tokenizer, if any is."""
+    weights = records.read(run).spec.weights
+    for file in weights.files if weights else ():
+        if file.path == "tokenizer.json":
+            tokenizer = str(resources.cache_dir() / "weights" / file.sha256)
+            assert dispatch(["verify", str(run), "--tokenizer", tokenizer]) == 0
+            assert "tokens by the server" in capsys.readouterr().err
 
 
 def _compared(runtime: runtimes.Runtime, reference: Path, run: Path) -> None:

@@ -5,7 +5,7 @@
 function __fish_kit_using_command
     set -l cmd (commandline -opc)
     set -l subcommands
-    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
+    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --tokenizer --user --version --wait-s --weights'
     set -l all_commands 'add attach build calibrate check compare context derive doctor energibridge export images import init lock ls monitor note pdu pin plan probe recompute recover replay report rm run schema show tag tui verify weights'
     set -l skip_next 0
     # Extract command words (only real subcommand names) from command line
@@ -45,7 +45,7 @@ end
 function __fish_kit_positional_index
     set -l cmd (commandline -opc)
     set -l path_len $argv[1]
-    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --user --version --wait-s --weights'
+    set -l options_with_values '--HOST --against --alias --auth-protocol --by --community --concurrency --figures --file --folder --format --from --id --idle-s --image --load --load-s --model --name --original --out --period-s --port --priv-protocol --profile --prometheus --recipe --reference-error --reference-watts --run --runs --sort --spec --template --text --timeout-s --to --tokenizer --user --version --wait-s --weights'
     set -l skip_next 0
     set -l consumed_path 0
     set -l count 0
@@ -421,6 +421,7 @@ complete -c kit -n '__fish_kit_using_command verify' -s h -d 'Display this messa
 complete -c kit -n '__fish_kit_using_command verify' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command verify' -l run -x -a '(__fish_kit_complete)' -d 'the sealed run: folder, single file, or the beginning of its hash.'
 complete -c kit -n '__fish_kit_using_command verify' -l store -d 'check the store'\''s ledger instead: its chain, and the runs against its entries.'
+complete -c kit -n '__fish_kit_using_command verify' -l tokenizer -r -F -d 'the model'\''s tokenizer.json: hold the prompts'\'' token ids and the answers'\'' counts…'
 complete -c kit -n '__fish_kit_using_command verify' -l runs -r -F -d 'The folder of runs; else host.toml'\''s [store], else ./runs.'
 complete -c kit -n '__fish_kit_using_command verify' -l json -d 'Print JSON on stdout.'
 # Positionals for: verify
