@@ -66,7 +66,7 @@ def problems(document: Any) -> list[Problem]:
     """Everything wrong with a parsed spec, in the order of the document."""
     faults = list(schemawords.problems(schema(), document))
     if isinstance(document, dict):
-        own = list(option_problems(document))
+        own = [*option_problems(document), *_slices(document)]
         known = {problem.path for problem in own}  # of a name that kit refuses, its form is no news
         faults = [p for p in faults if p.path not in known] + own
     if faults:
@@ -143,6 +143,18 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         options = section.get("options", {}) if isinstance(section, dict) else {}
         rules = registry.get(name).options_schema
         yield from schemawords.problems(rules, options, f"$.{part}.options")
+
+
+def _slices(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """A GPU of the spec that is a slice of one; its energy cannot be told from its neighbours'."""
+    devices = document.get("devices")
+    if isinstance(devices, dict) and "MIG-" in repr(devices.get("gpus")):
+        yield Problem(
+            "$.devices.gpus",
+            "a MIG instance is a slice of a GPU, and NVML measures the whole board alone: kit "
+            "runs on whole boards",
+            "turn MIG off (`sudo nvidia-smi -mig 0`) and write how many boards, such as 1",
+        )
 
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:
