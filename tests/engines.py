@@ -16,7 +16,10 @@ import sys
 import time
 from pathlib import Path
 
+from kit.core import resources
+
 ROOT = Path(__file__).resolve().parent.parent
+KIT = [sys.executable, "-m", "kit.cli.main"]
 PACKAGES = (
     "ca-certificates,docker.io,podman,runc,containerd,tini,netavark,aardvark-dns,iptables,"
     "nftables,conmon,catatonit,procps"
@@ -30,8 +33,8 @@ mount -t tmpfs tmpfs /run
 mkdir {cdi}
 mount --bind {root} {root}
 mount -t tmpfs tmpfs {root}/tmp
-mkdir -p {root}{place}
-for folder in {place} /proc /sys /dev /run; do mount --rbind $folder {root}$folder; done
+mkdir -p {root}{place} {root}{cache}
+for folder in {place} {cache} /proc /sys /dev /run; do mount --rbind $folder {root}$folder; done
 ip link set lo up
 """
 # crun refuses cgroup v1 beside v2 (hybrid), as on some machines; runc takes both.
@@ -41,13 +44,17 @@ ENGINES = {
     "podman": "podman --runtime=runc --root={place}/data --runroot=/run/storage "
     "system service --time=0 unix://{socket}",
 }
+# An engine's own way to the network is no container's.
+PROXY = ["http_proxy=http://127.0.0.1:9", "HTTPS_PROXY=http://127.0.0.1:9"]
 DAEMON = {"features": {"containerd-snapshotter": True, "cdi": True}}
 
 
 def debian(suite: str, root: Path) -> None:
     """A root filesystem of ``suite`` with its engines."""
     command = ["unshare", "--mount", "mmdebstrap", "--variant=apt", f"--include={PACKAGES}"]
-    _done([*command, *NEWEST, "--skip=cleanup/apt", suite, str(root)])
+    command += [*NEWEST, "--skip=cleanup/apt", suite, str(root)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 class Machine:
@@ -57,22 +64,32 @@ class Machine:
         self.place, self.socket = place, place / "engine.sock"
         (place / "daemon.json").write_text(json.dumps(DAEMON))
         names = ["--mount", "--net", "--pid"]
-        # Children that nobody waits for vanish when SIGCHLD is ignored, as under an init.
-        first_program = ["sh", "-c", "trap '' CHLD; exec sleep infinity"]
-        self._unshare = subprocess.Popen(
-            ["unshare", *names, "--fork", "--kill-child", "--mount-proc", *first_program]
-        )
-        first = self._first()
-        self._enter = ["nsenter", f"--target={first}", *names, f"--wd={ROOT}"]
-        self.run(["sh", "-c", PREPARE.format(root=root, place=place, cdi=CDI)])
+        # Children that nobody waits for vanish when SIGCHLD is ignored, as under an init. All end
+        # with this process, however it ends.
+        apart = ["setpriv", "--pdeathsig=KILL", "unshare", *names, "--fork", "--kill-child"]
+        first = ["--mount-proc", "sh", "-c", "trap '' CHLD; exec sleep infinity"]
+        self._unshare = subprocess.Popen([*apart, *first])
+        try:
+            self._enter = ["nsenter", f"--target={self._first()}", *names, f"--wd={ROOT}"]
+            self._start(root, engine)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, root: Path, engine: str) -> None:
+        place, cache = self.place, resources.cache_dir()  # the cache has the weights
+        self.run(["sh", "-c", PREPARE.format(root=root, place=place, cdi=CDI, cache=cache)])
         line = ENGINES[engine].format(place=place, socket=self.socket)
-        env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"]
-        env += ["http_proxy=http://127.0.0.1:9", "HTTPS_PROXY=http://127.0.0.1:9"]
+        env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", *PROXY]
         with (place / "engine.log").open("wb") as log:
-            self._engine = subprocess.Popen(
+            served = subprocess.Popen(
                 [*self._enter, "chroot", str(root), *env, *line.split()], stdout=log, stderr=log
             )
-        self._await()
+        end = time.monotonic() + 60
+        while self.run(["docker", "version"], None).returncode:
+            said = (place / "engine.log").read_text(errors="replace")
+            assert served.poll() is None and time.monotonic() < end, said[-3000:]
+            time.sleep(0.2)
 
     def run(self, argv: list[str], code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """What a command says in these namespaces; it has to end with ``code``, if one is given."""
@@ -94,7 +111,6 @@ class Machine:
     def close(self) -> None:
         self._unshare.send_signal(signal.SIGKILL)
         self._unshare.wait()
-        self._engine.wait()
 
     def _first(self) -> str:
         """The pid of the namespaces' first process."""
@@ -105,25 +121,11 @@ class Machine:
             time.sleep(0.05)
         return found[0]
 
-    def _await(self) -> None:
-        end = time.monotonic() + 60
-        while self.run(["docker", "version"], None).returncode:
-            said = (self.place / "engine.log").read_text(errors="replace")
-            assert self._engine.poll() is None and time.monotonic() < end, said[-3000:]
-            time.sleep(0.2)
-
-
-KIT = [sys.executable, "-m", "kit.cli.main"]
-
-
-def _done(argv: list[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
 
 def missing() -> str:
     """Why no other engine can be started here; empty if one can."""
     if os.geteuid():
         return "namespaces and their engines need root"
-    absent = [p for p in ("mmdebstrap", "nsenter", "docker", "ip") if shutil.which(p) is None]
+    programs = ("mmdebstrap", "nsenter", "setpriv", "docker", "ip")
+    absent = [program for program in programs if shutil.which(program) is None]
     return f"not here: {', '.join(absent)} (`make tools engine`)" if absent else ""
