@@ -62,6 +62,7 @@ class Machine:
 
     def __init__(self, root: Path, place: Path, engine: str) -> None:
         self.place, self.socket = place, place / "engine.sock"
+        self.contained = engine == "docker"  # images are in containerd's store
         (place / "daemon.json").write_text(json.dumps(DAEMON))
         names = ["--mount", "--net", "--pid"]
         # Children that nobody waits for vanish when SIGCHLD is ignored, as under an init. All end

@@ -6,15 +6,17 @@ What kit asks of an engine is tested by the same tests as on this machine's own.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kit.core import resources
+from kit.core import jsonio, resources
 from kit.machine import images
 from tests import engines
 from tests.engines import Machine
@@ -104,6 +106,61 @@ def test_an_image_has_one_identity_in_every_store(other: Machine, built: str) ->
     assert other.docker("inspect", "--format={{.Id}}", anew["image_id"]).endswith(anew["image_id"])
     assert ": identical" in other.kit("images", "verify", code=None)
     assert "layer by layer" in other.kit("images", "verify", "loopback")
+
+
+def test_an_index_of_which_one_platform_is_here_is_followed(other: Machine) -> None:
+    """As a registry's image comes: its id is the index's, and the engine fetched our part of it."""
+    if not other.contained:
+        pytest.skip("Podman's id is the configuration's digest")
+    path = other.place / "index.tar"
+    index, manifest, config = index_of_two(path)
+    other.docker("load", "-i", str(path))
+    found = json.loads(other.run([engines.KIT[0], "-c", IDENTITY, "two:1"]).stdout)
+    other.docker("rmi", "two:1")
+    assert found == [index, index, manifest, config]
+
+
+IDENTITY = """
+import json, sys
+from kit.machine import containers
+with containers.connect() as engine:
+    i = engine.image(sys.argv[1])
+    print(json.dumps([i.image_id, i.index_digest, i.manifest_digest, i.config_digest]))
+"""
+
+
+def index_of_two(path: Path) -> tuple[str, str, str]:
+    """An OCI archive of an index of two platforms, one of which is not in it; its digests."""
+    blobs: dict[str, bytes] = {}
+
+    def part(kind: str, document: Any, **more: Any) -> dict[str, Any]:
+        data = document if isinstance(document, bytes) else jsonio.canonical(document)
+        name = jsonio.digest(data)
+        blobs[name] = data
+        media = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media, "digest": f"sha256:{name}", "size": len(data), **more}
+
+    on = [{"platform": {"os": "linux", "architecture": a}} for a in ("arm64", "amd64")]
+    gone = part("manifest.v1+json", {"gone": 1}, **on[0])
+    blobs.clear()
+    layer = part("layer.v1.tar", bytes(10_240))  # an empty archive
+    rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+    about = {"os": "linux", "architecture": "amd64", "config": {"Cmd": ["/x"]}, "rootfs": rootfs}
+    config = part("config.v1+json", about)
+    media = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    manifest = part("manifest.v1+json", {**media, "config": config, "layers": [layer]}, **on[1])
+    media = {**media, "mediaType": "application/vnd.oci.image.index.v1+json"}
+    name = {"annotations": {"io.containerd.image.name": "docker.io/library/two:1"}}
+    index = part("index.v1+json", {**media, "manifests": [gone, manifest]}, **name)
+    files = {f"blobs/sha256/{digest}": data for digest, data in blobs.items()}
+    files["oci-layout"] = jsonio.canonical({"imageLayoutVersion": "1.0.0"})
+    files["index.json"] = jsonio.canonical({**media, "manifests": [index]})
+    with tarfile.open(path, "w") as tar:
+        for place, data in files.items():
+            member = tarfile.TarInfo(place)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return index["digest"], manifest["digest"], config["digest"]
 
 
 def test_a_run_is_sealed_verified_and_replayed(other: Machine, run: Path) -> None:
