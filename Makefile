@@ -70,7 +70,7 @@ test-heavy: install engine tools images ## sweeps over many inputs, faults of wh
 test-runtimes: install engine images ## every runtime with a real model, from run to replay; RUNTIME=vllm takes one, RESUME=1 goes on
 	KIT_TESTS_RESUME=$(RESUME) $(PYTEST) -m runtimes $(if $(RUNTIME),tests/runtimes -k "$(RUNTIME)")
 
-test-images: install tools ## images come out alike on Debian 12 and 13 (minutes)
+test-images: install engine tools images ## images alike on Debian 12 and 13; Docker and Podman of newer Debians (minutes)
 	$(PYTEST) -m debians
 
 explore: install ## property tests, each on many new examples (minutes)

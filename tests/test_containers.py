@@ -20,7 +20,7 @@ import pytest
 from kit.core.errors import EngineUnavailable, LaunchFailed
 from kit.core.model import GpuRequest, ImageIdentity
 from kit.machine import containers
-from kit.machine.containers import Missing, endpoint, faults, logs, owners
+from kit.machine.containers import Missing, endpoint, enginefacts, faults, logs, owners
 from kit.machine.containers import container as container_room
 from kit.machine.containers import engine as engine_room
 from kit.machine.containers.command import command_line
@@ -359,6 +359,17 @@ def test_podman_is_recognised() -> None:
     assert _facts({})["engine"] == "docker"
 
 
+@pytest.mark.parametrize(("version", "offer"), [("5.3.2", None), ("5.4.2", "cdi")])
+def test_podman_hands_out_gpus_by_cdi_alone(
+    version: str, offer: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Docker API starts without a GPU where another way is asked for."""
+    (tmp_path / "nvidia.json").write_text(CDI_JSON)
+    monkeypatch.setattr(enginefacts, "_PODMAN_FOLDERS", (str(tmp_path),))
+    podman = {"Version": version, "Components": [{"Name": "Podman Engine"}]}
+    assert _facts({"Runtimes": {"nvidia": {}}}, podman)["gpu"] == offer
+
+
 def test_networks_by_what_the_engine_can_do() -> None:
     assert containers.network_plan({"bridges": True}) == ("internal", "host")
     assert containers.network_plan({"bridges": False}) == ("host", "open")
@@ -414,6 +425,16 @@ def test_image_identity_in_the_containerd_store() -> None:
     assert (by_manifest.config_digest, by_manifest.manifest_digest) == (None, ATTRS["Id"])
     assert (by_index.config_digest, by_index.manifest_digest) == (None, None)
     assert by_index.index_digest == ATTRS["Id"]
+    own = {**ATTRS, "RepoDigests": [f"kit/loopback@{ATTRS['Id']}"]}  # of every image there
+    assert containers.identity("r", own, "containerd").index_digest is None
+
+
+def test_a_container_may_write_to_tmp_alone() -> None:
+    """Podman adds a writable /var/tmp, and lets programs run from a tmpfs, unless told not to."""
+    plain, compiles = (_made(**changes)["tmpfs"] for changes in ({}, {"scratch_bytes": 1 << 30}))
+    assert {path for path, options in plain.items() if options.startswith("rw")} == {"/tmp"}
+    assert plain["/var/tmp"].startswith("ro,") and "noexec" in plain["/tmp"].split(",")
+    assert "exec" in compiles["/tmp"].split(",")
 
 
 def _made(**changes: Any) -> dict[str, Any]:

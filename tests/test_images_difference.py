@@ -164,11 +164,6 @@ def _archive(path: Path, **members: bytes) -> Path:
             "c": b'{"rootfs": {"diff_ids": ["sha256:x"]}}',
             "l": b"\x1f\x8bnot gzip",
         },
-        {
-            "manifest__json": b'[{"Config": "c", "Layers": ["l"]}]',
-            "c": b'{"rootfs": {"diff_ids": ["sha256:x"]}}',
-            "l": b"\x28\xb5\x2f\xfdzstd",
-        },
     ],
 )
 def test_an_odd_archive_is_one_error(members: dict[str, bytes], tmp_path: Path) -> None:
@@ -180,3 +175,15 @@ def test_an_odd_archive_is_one_error(members: dict[str, bytes], tmp_path: Path) 
         difference._an_image("x:1"),
     ):
         difference._first_file(ours, saved, "sha256:x", tmp_path)
+
+
+def test_a_layer_of_zstd_is_said_to_be_one(tmp_path: Path) -> None:
+    members = {
+        "manifest__json": b'[{"Config": "c", "Layers": ["l"]}]',
+        "c": b'{"rootfs": {"diff_ids": ["sha256:x"]}}',
+        "l": b"\x28\xb5\x2f\xfdzstd",
+    }
+    saved, ours = _archive(tmp_path / "image.tar", **members), _archive(tmp_path / "o.tar", a=b"x")
+    with pytest.raises(ImageUnavailable, match="zstd") as caught, difference._an_image("x:1"):
+        difference._first_file(ours, saved, "sha256:x", tmp_path)
+    assert "gzip" in caught.value.remedy

@@ -73,6 +73,8 @@ def test_an_index_leads_to_the_manifest_of_the_platform() -> None:
 def test_what_is_not_saved_or_lies_is_unknown(saved: bytes) -> None:
     found = manifests.of(digest(MANIFEST), pieces(saved), AMD64)
     assert (found.manifest_digest, found.config_digest) == (None, None)
+    again = manifests.of(digest(MANIFEST), pieces(archive(MANIFEST)), AMD64)
+    assert again.config_digest == CONFIG, "what was not found is looked for again"
 
 
 def test_an_image_is_saved_once_to_know_it() -> None:

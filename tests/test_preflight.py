@@ -450,6 +450,12 @@ def test_each_gpu_fact_has_its_finding(path: str, value: Any, code: str, level: 
     assert finding[code].remedy
 
 
+def test_mig_is_refused_with_its_reason() -> None:
+    finding = worst(preflight.check(*gpu_case(), with_fact("host/gpus/gpu0/mig", True)))["GPU_MIG"]
+    assert "reads the whole board, not the slice that is used" in finding.message
+    assert finding.remedy == "sudo nvidia-smi -mig 0"
+
+
 def test_a_real_h200_is_judged_by_what_it_said() -> None:
     """The fingerprint that `kit.machine.host` took of a virtual machine: a real H200, no engine."""
     recorded = jsonio.read(Path(__file__).parent / "data" / "fingerprint-h200.json")

@@ -114,6 +114,14 @@ def test_what_a_schema_cannot_say(change: dict[str, Any], path: str, word: str) 
     assert word in listed[path]
 
 
+@pytest.mark.parametrize("gpus", ["MIG-4c1b3f2e", ["MIG-4c1b3f2e", "MIG-4c1b3f2f"]])
+def test_slices_of_a_gpu_are_refused_in_one_sentence(gpus: Any) -> None:
+    listed = problems(changed(devices={"gpus": gpus}))
+    assert list(listed) == ["$.devices.gpus"]
+    assert "NVML measures the whole board" in listed["$.devices.gpus"]
+    assert "nvidia-smi -mig 0" in listed["$.devices.gpus"]
+
+
 def test_defaults_in_the_schema_and_in_the_records_agree() -> None:
     required = {k: QUICKSTART[k] for k in spec.schema()["required"]}
     filled = msgspec.convert(spec.filled(required), RunSpec, strict=False)

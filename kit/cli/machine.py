@@ -165,7 +165,8 @@ def images_build(
     if json:
         print_json({**msgspec.to_builtins(built.identity), "matches_lock": built.matches_lock})
     else:
-        sys.stdout.write(f"{built.identity.image_id}\n")
+        # What a spec pins: an id of containerd's store is of no use elsewhere.
+        sys.stdout.write(f"{built.identity.config_digest or built.identity.image_id}\n")
 
 
 def images_lock(recipe: str) -> None:

@@ -68,7 +68,7 @@ def problems(document: Any) -> list[Problem]:
     rules = template.schema_of(schema()) if unpinned else schema()
     faults = list(schemawords.problems(rules, document)) + [template.UNPINNED] * unpinned
     if isinstance(document, dict):
-        own = list(option_problems(document))
+        own = [*option_problems(document), *_slices(document)]
         known = {problem.path for problem in own}  # of a name that kit refuses, its form is no news
         faults = [p for p in faults if p.path not in known] + own
     if faults:
@@ -145,6 +145,18 @@ def option_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         options = section.get("options", {}) if isinstance(section, dict) else {}
         rules = registry.get(name).options_schema
         yield from schemawords.problems(rules, options, f"$.{part}.options")
+
+
+def _slices(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """A GPU of the spec that is a slice of one; its energy cannot be told from its neighbours'."""
+    devices = document.get("devices")
+    if isinstance(devices, dict) and "MIG-" in repr(devices.get("gpus")):
+        yield Problem(
+            "$.devices.gpus",
+            "a MIG instance is a slice of a GPU, and NVML measures the whole board alone: kit "
+            "runs on whole boards",
+            "turn MIG off (`sudo nvidia-smi -mig 0`) and write how many boards, such as 1",
+        )
 
 
 def _meaning_problems(spec: RunSpec) -> list[Problem]:

@@ -15,7 +15,8 @@ def command_line(config: ContainerConfig) -> tuple[str, ...]:
     """The `docker run` command line that makes the same container as `Engine.create`."""
     argv = ["docker", "run", "--detach", f"--name={config.name}", "--hostname=kit", "--init"]
     argv += ["--user=65534:65534", "--read-only", "--cap-drop=ALL"]
-    argv += ["--security-opt=no-new-privileges", "--tmpfs=" + ":".join(*tmpfs(config).items())]
+    argv += ["--security-opt=no-new-privileges"]
+    argv += [f"--tmpfs={folder}:{options}" for folder, options in tmpfs(config).items()]
     argv += [f"--network={config.network}", f"--cpuset-cpus={config.cpus}"]
     argv += [f"--memory={config.memory_bytes}", f"--memory-swap={config.memory_bytes}"]
     argv += [f"--shm-size={config.shm_bytes}", "--ipc=private", f"--pids-limit={config.pids}"]

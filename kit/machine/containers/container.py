@@ -14,7 +14,9 @@ from kit.machine.containers.logs import LogFile
 if TYPE_CHECKING:
     from docker.models.containers import Container as DockerContainer
 
-TMPFS = {"/tmp": "rw,nosuid,nodev,mode=1777,size=256m"}  # noqa: S108 the container's
+TMPFS = "rw,noexec,nosuid,nodev,mode=1777,size=256m"
+# Podman lays a writable folder of any size over /var/tmp where nothing else does.
+_EMPTY = "ro,noexec,nosuid,nodev,size=4k"
 LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
 
 
@@ -204,11 +206,10 @@ def environment(config: ContainerConfig) -> dict[str, str]:
 
 
 def tmpfs(config: ContainerConfig) -> dict[str, str]:
-    """The container's only writable folder and its options: in memory, and within its limit."""
-    if not config.scratch_bytes:
-        return TMPFS
+    """The folders in the container's memory, with options: one alone is writable."""
     size = config.scratch_bytes
-    return {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={size}"}  # noqa: S108 the container's
+    writable = f"rw,exec,nosuid,nodev,mode=1777,size={size}" if size else TMPFS
+    return {"/tmp": writable, "/var/tmp": _EMPTY}  # noqa: S108 the container's
 
 
 def _device_requests(config: ContainerConfig) -> list[Any]:

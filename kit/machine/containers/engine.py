@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S, LOAD_TIMEOUT_S = 60, 3600
 _LET_GO_S = 5.0
+_HELD = "active endpoints", "network is being used"  # Docker's words, Podman's
 
 
 def connect(environ: Mapping[str, str] | None = None) -> Engine:
@@ -209,7 +210,8 @@ class Engine:
                     self._client.api.remove_network(name)
                 return
             except LaunchFailed as error:
-                if "active endpoints" not in error.message or time.monotonic() > end:
+                held = any(words in error.message for words in _HELD)
+                if not held or time.monotonic() > end:
                     raise
             time.sleep(0.1)
 

@@ -15,6 +15,7 @@ from kit.core.errors import EngineUnavailable
 from kit.core.model import GpuRequest, ImageIdentity
 
 CDI_KIND = "nvidia.com/gpu"
+_PODMAN_FOLDERS = ("/etc/cdi", "/var/run/cdi")  # its /info does not name them
 
 EGRESS = {
     "none": "the container reaches nothing outside itself",
@@ -51,7 +52,7 @@ def facts_of(info: Mapping[str, Any], version: Mapping[str, Any]) -> dict[str, A
         "rootless": "name=rootless" in (info.get("SecurityOptions") or []),
         "security_options": sorted(info.get("SecurityOptions") or []),
         "endpoint": "unix",
-        "gpu": gpu_offer(info, devices),
+        "gpu": gpu_offer(info, devices, engine_name(version)),
         "cdi_devices": list(devices),
     }
 
@@ -68,11 +69,15 @@ def image_store(info: Mapping[str, Any]) -> str:
     return "containerd" if any("containerd.snapshotter" in value for value in status) else "classic"
 
 
-def gpu_offer(info: Mapping[str, Any], devices: tuple[str, ...]) -> str | None:
-    """How this engine provides NVIDIA GPUs: ``cdi``, ``nvidia``, or None if it cannot."""
+def gpu_offer(info: Mapping[str, Any], devices: tuple[str, ...], engine: str) -> str | None:
+    """How this engine provides NVIDIA GPUs: ``cdi``, ``nvidia``, or None if it cannot.
+
+    Podman's Docker API ignores a request for the nvidia runtime and starts without a GPU.
+    """
     if devices:
         return "cdi"
-    return "nvidia" if "nvidia" in (info.get("Runtimes") or {}) else None
+    known = engine == "docker" and "nvidia" in (info.get("Runtimes") or {})
+    return "nvidia" if known else None
 
 
 def cdi_devices(info: Mapping[str, Any], folders: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -89,10 +94,10 @@ def cdi_devices(info: Mapping[str, Any], folders: tuple[str, ...] = ()) -> tuple
 
 
 def _podman_folders(version: Mapping[str, Any]) -> tuple[str, ...]:
-    """Podman's folders of CDI specs; its Docker API takes CDI devices since 5.5."""
+    """Podman's folders of CDI specs; its Docker API takes CDI devices since 5.4."""
     numbers = tuple(int(n) for n in re.findall(r"\d+", str(version.get("Version", "")))[:2])
-    modern = engine_name(version) == "podman" and numbers >= (5, 5)
-    return ("/etc/cdi", "/var/run/cdi") if modern else ()
+    modern = engine_name(version) == "podman" and numbers >= (5, 4)
+    return _PODMAN_FOLDERS if modern else ()
 
 
 def _spec_devices(folder: Path) -> Iterator[str]:
@@ -118,6 +123,8 @@ def identity(reference: str, attrs: Mapping[str, Any], store: str) -> ImageIdent
     is_index = media.endswith(("image.index.v1+json", "manifest.list.v2+json"))
     parts = [attrs.get("Os"), attrs.get("Architecture"), attrs.get("Variant")]
     contained = store == "containerd"
+    # A containerd store names every image so, with the id's own digest.
+    of_registry = next((digest for digest in repo if not contained or digest != image_id), None)
     return ImageIdentity(
         reference=reference,
         recipe=None,
@@ -126,7 +133,7 @@ def identity(reference: str, attrs: Mapping[str, Any], store: str) -> ImageIdent
         platform="/".join(str(part) for part in parts if part),
         config_digest=None if contained else image_id,
         manifest_digest=image_id if contained and not is_index else None,
-        index_digest=image_id if contained and is_index else (repo[0] if repo else None),
+        index_digest=image_id if contained and is_index else of_registry,
         source="registry" if repo and not contained else "archive",
     )
 

@@ -35,7 +35,9 @@ def engine_errors(action: str, hide: Iterable[Path] = ()) -> Iterator[None]:
         yield
     except APIError as error:
         message = _without(hide, str(error.explanation or error).strip())
-        missing = isinstance(error, NotFound) or message.lower().startswith("no such")
+        said = message.lower()
+        missing = isinstance(error, NotFound) or said.startswith("no such")
+        missing |= "invalid reference format" in said  # what is no name is no image's name
         kind = Missing if missing else LaunchFailed
         raise kind(f"the container engine cannot {action}: {message}", hint(message)) from error
     except ImageLoadError as error:

@@ -28,7 +28,7 @@ class Digests(NamedTuple):
 
 
 def of(image_id: str, saved: Iterable[bytes], platform: tuple[str, str]) -> Digests:
-    """The digests of ``image_id`` from the archive that the engine saves; kept in the cache.
+    """The digests of ``image_id`` from the archive that the engine saves; found ones are cached.
 
     Args:
         saved: the archive in pieces; it is read to its end where the cache does not know the image.
@@ -39,8 +39,9 @@ def of(image_id: str, saved: Iterable[bytes], platform: tuple[str, str]) -> Dige
         return Digests(**jsonio.read(path))
     except (OSError, jsonio.JsonRefused, TypeError):
         found = followed(image_id, _documents(saved), platform)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    jsonio.write(path, found._asdict())
+    if found.config_digest:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        jsonio.write(path, found._asdict())
     return found
 
 

@@ -235,10 +235,19 @@ def _configuration(tar: tarfile.TarFile) -> tuple[list[str], dict[str, Any]]:
 
 
 def _plain(member: IO[bytes]) -> IO[bytes]:
-    """A layer's bytes, with gzip's packing taken off: containerd's store keeps it."""
-    magic = member.read(2)
+    """A layer's bytes, with gzip's packing taken off: containerd's store keeps it.
+
+    Raises:
+        ImageUnavailable: it is packed by zstd, which only Python 3.14 can read.
+    """
+    magic = member.read(4)
     member.seek(0)
-    return gzip.GzipFile(fileobj=member) if magic == b"\x1f\x8b" else member  # type: ignore[return-value]
+    if magic == b"\x28\xb5\x2f\xfd":
+        raise ImageUnavailable(
+            "the engine saved the layer that differs packed by zstd, which kit does not read",
+            "push or save the image with gzipped layers, and load it again",
+        )
+    return gzip.GzipFile(fileobj=member) if magic[:2] == b"\x1f\x8b" else member  # type: ignore[return-value]
 
 
 def _read(tar: tarfile.TarFile, name: str) -> bytes:

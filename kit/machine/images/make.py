@@ -89,7 +89,9 @@ def build_recipe(
                 _refuse_other(recipe, new)
             say(f"loading {new.identity.reference} into the engine")
             engine.load(new.path)
-            return _compared(recipe, new, say)
+            built = _compared(recipe, new, say)
+            here = engine.image(built.identity.reference)  # its id is the store's own
+            return built._replace(identity=with_recipe(here, recipe.name)) if here else built
 
 
 @contextmanager
