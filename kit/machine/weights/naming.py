@@ -173,7 +173,7 @@ def _of_file(
         yield from _unproven(where, file, source, folders, remember)
     elif source.kind == "file":
         yield from _renamed(where, file, source)
-    if source.file != file.path.rpartition("/")[2]:
+    if source.name != file.path and source.file != file.path.rpartition("/")[2]:
         message = f"the spec calls a file {file.path}, and takes it from {source.file}"
         yield Doubt(f"{where}.path", "warn", "WEIGHTS_NAME", message, "give both one name")
     yield from _namesakes(where, file, source, folders, remember)

@@ -355,8 +355,8 @@ def _hashed(path: Path, found: Found, progress: Progress) -> WeightFile:
         raise ollama.other_content(path)
     progress(path.name, size, size)
     inside = hub.source_of(path) if found.source else None
-    named = str(inside or f"file:{path.name}")
     place = path.absolute().relative_to(found.folder).as_posix()
+    named = str(inside or f"file:{place}")
     return WeightFile(path=place, source=named, sha256=sha256, size=size)
 
 
