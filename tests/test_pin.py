@@ -13,9 +13,10 @@ import pytest
 from kit.cli import main
 from kit.core import resources
 from kit.core.model import RunSpec
+from kit.machine import images
 from kit.spec import runtimes, template
 from kit.spec import spec as specs
-from tests import hub, safetensors
+from tests import hub, pipelines, safetensors
 
 REPO = "someone/model-7b"
 FOLDER = resources.specs_dir() / "models"
@@ -57,6 +58,21 @@ def pin(at: hub.Hub, monkeypatch: pytest.MonkeyPatch, *specs: Path, yes: bool = 
 def weights_in(path: Path) -> dict[str, Any]:
     weights: dict[str, Any] = json.loads(path.read_text())["weights"]
     return weights
+
+
+def test_a_pipeline_is_pinned_with_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = json.loads((FOLDER / "stable-diffusion-v1-5.json").read_text())
+    path = tmp_path / "sd.json"
+    path.write_text(json.dumps({**asked, "weights": {"repo": REPO}}))
+    with hub.running({REPO: pipelines.pipeline()}) as at:
+        assert pin(at, monkeypatch, path) == 0
+    found = specs.load(path)
+    assert found.weights
+    assert [file.path for file in found.weights.files] == pipelines.USED
+    assert found.weights.files[1].source.endswith("/scheduler/scheduler_config.json")
+    assert found.runtime.name == "diffusers"
 
 
 # --- what is filled in ------------------------------------------------------------------------
@@ -348,6 +364,7 @@ def test_each_is_a_template_and_pins_nothing(
     assert document["weights"].keys() == {"repo"}
     runtime = runtimes.get(document["runtime"]["name"])
     assert document["image"]["recipe"] in (runtime.recipe, runtime.gpu_recipe)
+    assert document["image"]["digest"] == images.recipe(document["image"]["recipe"]).image_id
     assert path.stem.replace(".", "-") == document["name"]
     assert main.dispatch(["run", str(path)]) == 2
     assert "`kit weights pin SPEC`" in capsys.readouterr().err
@@ -367,7 +384,10 @@ def test_all_of_them_are_pinned_by_one_command(
     for path in MODELS:
         copies.append(tmp_path / path.name)
         copies[-1].write_bytes(path.read_bytes())
-        repos[json.loads(path.read_text())["weights"]["repo"]] = safetensors.model(2)
+        document = json.loads(path.read_text())
+        of_images = document["workload"]["name"] == "images"
+        files = pipelines.pipeline() if of_images else safetensors.model(2)
+        repos[document["weights"]["repo"]] = files
     with hub.running(repos) as at:
         assert pin(at, monkeypatch, *copies) == 0
     assert all(isinstance(specs.load(copy), RunSpec) for copy in copies)

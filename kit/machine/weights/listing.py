@@ -36,7 +36,8 @@ class Listed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A repository at a commit. ``files`` are those that lie in no folder of it, by name."""
+    """A repository at a commit. ``files`` are those that lie in it or in a folder of it, by path;
+    what lies deeper is no model's."""
 
     repo: str
     commit: str
@@ -100,7 +101,9 @@ def _checked(repo: str, answer: Mapping[str, Any]) -> Listing:
     files = {str(one.get("rfilename")): _file(repo, one) for one in siblings}
     if len(files) != len(siblings):
         raise _odd(repo, "one file twice")
-    return Listing(repo, commit, _licence(answer), {n: f for n, f in files.items() if "/" not in n})
+    return Listing(
+        repo, commit, _licence(answer), {n: f for n, f in files.items() if n.count("/") < 2}
+    )
 
 
 def _file(repo: str, sibling: Mapping[str, Any]) -> Listed:

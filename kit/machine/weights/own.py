@@ -305,26 +305,58 @@ def model_files(sizes: Mapping[str, int], index: Any, where: str) -> list[str]:
 
 
 def _files_of_pipeline(folder: Path) -> Iterator[Path]:
-    """The index, and each part's configuration and weights; without a safety checker, and without
-    weights of another precision that lie beside the usual ones."""
-    yield folder / PIPELINE
-    for part, made_of in sorted(_json(folder / PIPELINE).items()):
-        is_part = isinstance(made_of, list) and all(isinstance(word, str) for word in made_of)
-        if not is_part or part == "safety_checker" or not shards.is_plain(part):
-            continue
-        inside = folder / part
-        paths = (
-            sorted(path for path in inside.iterdir() if is_file(path)) if inside.is_dir() else []
-        )
-        tensors = [path for path in paths if _PART_TENSORS.fullmatch(path.name)]
-        kept = [path for path in paths if path.suffix in _BESIDE and path.stat().st_size]
-        if not kept or (not tensors and any(path.suffix == ".safetensors" for path in paths)):
+    index = _json(folder / PIPELINE)
+    parts = (folder / part for part in _parts(index) if (folder / part).is_dir())
+    sizes = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in (folder / PIPELINE, *(p for part in parts for p in part.iterdir()))
+        if is_file(path)
+    }
+    names = pipeline_files(sizes, index, clean(str(folder)))
+    return (folder / name for name in names)
+
+
+def pipeline_files(sizes: Mapping[str, int], index: Mapping[str, Any], where: str) -> list[str]:
+    """Names of a pipeline's index, and of each part's configuration and weights, index first.
+
+    Without a safety checker, and without weights of another precision that lie beside the usual
+    ones. Arguments as of `model_files`; a name has the part's folder before it.
+
+    Raises:
+        UsageError: a part that the index names is not there, or in another precision alone; or it
+            names none.
+    """
+    chosen = [PIPELINE]
+    for part in _parts(index):
+        inside = sorted(name for name in sizes if name.rpartition("/")[0] == part)
+        tensors = [n for n in inside if _PART_TENSORS.fullmatch(n.rpartition("/")[2])]
+        kept = [name for name in inside if name.endswith(_BESIDE) and sizes[name]]
+        weighs = any(name.endswith((".safetensors", ".bin")) for name in inside)
+        if not kept or (weighs and not tensors):
             raise UsageError(
-                f"{clean(str(folder))} lacks {clean(part)}, which {PIPELINE} names, or has it in "
-                "another precision alone",
-                "fetch the pipeline's files again, those without `fp16` in their names too",
+                f"{where} lacks {part}, which {PIPELINE} names, or has it in another precision or "
+                "format alone",
+                "take one with plain safetensors (no `fp16` in their names) in every part",
             )
-        yield from (*kept, *tensors)
+        if missing := shards.lacking(name.rpartition("/")[2] for name in tensors):
+            raise UsageError(f"{where} lacks {part}/{missing}", "fetch the pipeline's files again")
+        chosen += [*kept, *tensors]
+    if len(chosen) == 1:
+        raise UsageError(f"{PIPELINE} of {where} names no part", "fetch the pipeline's files again")
+    return chosen
+
+
+def _parts(index: Mapping[str, Any]) -> list[str]:
+    """The parts of a pipeline that are used: those with a library and a class, which have a folder
+    of their own."""
+    return sorted(
+        part
+        for part, made_of in index.items()
+        if isinstance(made_of, list)
+        and all(isinstance(word, str) for word in made_of)
+        and part != "safety_checker"
+        and shards.is_plain(part)
+    )
 
 
 def _refuse_odd(path: Path) -> None:

@@ -34,7 +34,8 @@ def completed(weights: Mapping[str, Any], progress: Progress = nothing) -> dict[
     """A spec's ``weights`` with all that it lacked, as the hub has it now.
 
     Without ``files`` the whole model is taken: one .gguf file, or config, tokenizer and
-    safetensors. A file may be named by its ``path`` alone. Small files are fetched to be hashed.
+    safetensors, or a pipeline's parts. A file may be named by its ``path`` alone. Small files are
+    fetched to be hashed.
 
     Args:
         weights: with ``repo`` at least, of the right form as far as it goes.
@@ -68,9 +69,13 @@ def completed(weights: Mapping[str, Any], progress: Progress = nothing) -> dict[
 def _whole(listed: Listing) -> list[str]:
     """Names of the model's files where the spec names none."""
     sizes = {name: file.size for name, file in listed.files.items()}
+    if own.PIPELINE in sizes:
+        return own.pipeline_files(sizes, _json(listed, own.PIPELINE), listed.repo)
+    sizes = {name: size for name, size in sizes.items() if "/" not in name}
     ggufs = sorted(name for name in sizes if name.lower().endswith(".gguf"))
     if own.CONFIG in sizes and any(name.endswith(".safetensors") for name in sizes):
-        return own.model_files(sizes, _index(listed), listed.repo)
+        index = _json(listed, shards.INDEX) if shards.INDEX in sizes else None
+        return own.model_files(sizes, index, listed.repo)
     if len(ggufs) == 1:
         return ggufs
     shown = ", ".join(clean(name)[:80] for name in ggufs[:4]) + (", …" if len(ggufs) > 4 else "")
@@ -80,16 +85,15 @@ def _whole(listed: Listing) -> list[str]:
     )
 
 
-def _index(listed: Listing) -> Any:
-    if shards.INDEX not in listed.files:
-        return None
+def _json(listed: Listing, name: str) -> dict[str, Any]:
+    """A small file of the repository that says which others belong together."""
     try:
-        data = listing.content(listed, shards.INDEX)
-        return jsonio.parse(data, shards.INDEX, any_integer=True)
+        document = jsonio.parse(listing.content(listed, name), name, any_integer=True)
     except jsonio.JsonRefused as error:
         raise WeightsUnavailable(
-            f"{shards.INDEX} of {listed.repo} {error.what}", "name the files that are needed"
+            f"{name} of {listed.repo} {error.what}", "name the files that are needed"
         ) from error
+    return document if isinstance(document, dict) else {}
 
 
 def _file(
@@ -99,9 +103,9 @@ def _file(
     if name not in listed.files:
         raise UsageError(
             f"{listed.repo} has no file {clean(name)} at {listed.commit[:12]}",
-            "correct weights.files: a file that lies in a folder cannot be named",
+            "correct weights.files: a path has one folder at most",
         )
-    if not shards.is_plain(name):
+    if not shards.is_plain_path(name):
         raise UsageError(f"{name!a} of {listed.repo} cannot stand in a spec", "name other files")
     size, sha256 = listed.files[name]
     progress(name, 0, size)

@@ -20,6 +20,7 @@ WHOLE = "model.safetensors"
 _SUFFIX = ".safetensors"
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_LONGEST = 200  # of a path
 _MOST = 512  # files of a spec
 _INDEX_BYTES = 64 << 20
 
@@ -27,6 +28,12 @@ _INDEX_BYTES = 64 << 20
 def is_plain(name: str) -> bool:
     """Whether a name can stand in a spec: no folder, letters, digits, dots, hyphens, underscores"""
     return bool(_PLAIN.fullmatch(name))
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a path can: plain names, at most one folder before the file's."""
+    names = path.split("/")
+    return len(path) <= _LONGEST and len(names) <= 2 and all(map(is_plain, names))
 
 
 def lacking(names: Iterable[str]) -> str:

@@ -1,0 +1,1 @@
+../diffusers/serve.py
