@@ -22,9 +22,7 @@ from pathlib import Path
 from textual.app import App
 from textual.pilot import Pilot
 
-from kit.energy import results
-from kit.record import archive, records
-from kit.show import report
+from kit.show.report.written import written
 from kit.store.store import Store
 from kit.tui.app import KitApp
 
@@ -99,8 +97,7 @@ def pages(folder: Path, store: Store, browser: Browser) -> None:
 
 def page_of(run: Path) -> str:
     """The report of a run."""
-    loaded = records.load(archive.open_source(run))
-    return report.html(run.name, loaded, results.compute(loaded))
+    return written(run).text
 
 
 async def of_documents(folder: Path, store: Store, browser: Browser) -> None:
