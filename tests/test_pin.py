@@ -187,6 +187,23 @@ def test_the_token_goes_to_the_hub(spec: Path, monkeypatch: pytest.MonkeyPatch) 
     assert set(at.tokens) == {"Bearer secret"}
 
 
+@pytest.mark.parametrize(("token", "code"), [("secret\n", 0), ("sec\nret", 3), ("secret\u2026", 3)])
+def test_a_token_that_is_none_is_not_shown(
+    token: str,
+    code: int,
+    spec: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, spec) == code
+    assert set(at.tokens) == (set() if code else {"Bearer secret"})
+    shown = capsys.readouterr()
+    assert "sec" not in shown.err + shown.out
+    assert not code or "$HF_TOKEN is no token" in shown.err
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
