@@ -216,6 +216,14 @@ def test_a_model_that_is_not_here_names_the_remedy(tmp_path: Path) -> None:
     assert "`ollama pull qwen2.5:7b`" in caught.value.remedy
 
 
+def test_an_empty_variable_names_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OLLAMA_MODELS", "")
+    store = tmp_path / ".ollama/models"
+    pulled(store, manifest(store))
+    assert model("ollama:llama3.2:1b").kind == "gguf"
+
+
 def test_of_several_models_all_are_named(tmp_path: Path) -> None:
     store = tmp_path / "models"
     pulled(store, manifest(store))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,93 @@ def test_the_token_goes_to_the_hub(spec: Path, monkeypatch: pytest.MonkeyPatch) 
     with hub.running({REPO: safetensors.model()}) as at:
         assert pin(at, monkeypatch, spec) == 0
     assert set(at.tokens) == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(("token", "code"), [("secret\n", 0), ("sec\nret", 3), ("secret\u2026", 3)])
+def test_a_token_that_is_none_is_not_shown(
+    token: str,
+    code: int,
+    spec: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, spec) == code
+    assert set(at.tokens) == (set() if code else {"Bearer secret"})
+    shown = capsys.readouterr()
+    assert "sec" not in shown.err + shown.out
+    assert not code or "$HF_TOKEN is no token" in shown.err
+
+
+# --- how it is written ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("indent", [2, "\t"])
+def test_lines_stay_as_they_were(
+    newline: str, indent: Any, spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps(json.loads(spec.read_text()), indent=indent)
+    spec.write_bytes(text.replace("\n", newline).encode())
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, spec) == 0
+    data = spec.read_bytes().decode()
+    text = json.dumps(json.loads(data), indent=indent)
+    assert data == text.replace("\n", newline)
+
+
+def test_a_spec_that_cannot_be_written_leaves_the_others_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder := tmp_path / ("a" * 64)).mkdir()
+    (folder / "manifest.json").write_text("{}")
+    first, sealed = (written(place, {"repo": REPO}) for place in (tmp_path, folder))
+    before = first.read_bytes()
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, first, sealed) == 2
+    assert "lies in the sealed run" in capsys.readouterr().err
+    assert first.read_bytes() == before
+    assert not list(tmp_path.glob(".kit-*"))
+
+
+def test_what_was_edited_meanwhile_is_not_overwritten(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edited = spec.read_text() + "\n"
+
+    def answer(document: dict[str, Any]) -> Any:
+        spec.write_text(edited)
+        return document
+
+    with hub.running({REPO: safetensors.model()}, answer) as at:
+        assert pin(at, monkeypatch, spec) == 2
+    assert "was changed meanwhile" in capsys.readouterr().err
+    assert spec.read_text() == edited
+
+
+def test_a_pipe_cannot_be_pinned(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = os.pipe()
+    os.write(ends[1], spec.read_bytes())
+    os.close(ends[1])
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, Path(f"/dev/fd/{ends[0]}")) == 2
+    os.close(ends[0])
+    assert "is no file that can be changed" in capsys.readouterr().err
+
+
+def test_the_difference_does_not_speak_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "spec.json"
+    document = {**TEMPLATE, "description": "\x9b2J\u202eodd", "weights": {"repo": REPO}}
+    path.write_text(json.dumps(document, ensure_ascii=False))
+    with hub.running({REPO: safetensors.model()}) as at:
+        assert pin(at, monkeypatch, path) == 0
+    shown = capsys.readouterr().out
+    assert '"odd"' in shown and not {"\x9b", "\u202e"} & set(shown)
 
 
 # --- what is refused --------------------------------------------------------------------------

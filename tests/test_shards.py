@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,3 +155,14 @@ def test_a_spec_with_another_index_is_one_doubt(tmp_path: Path) -> None:
     assert doubt.level == "fail" and "lacks model-00001-of-00002.safetensors" in doubt.message
     sound = WeightsSpec(repo="mine", revision="1", files=files)
     assert not [d for d in weights.doubts(sound, [folder]) if d.code == "WEIGHTS_SHARDS"]
+
+
+def test_parts_of_many_models_are_looked_at_once() -> None:
+    parts = {f"a-{number:05}-of-00512.safetensors" for number in range(1, 513)}
+    names = {f"{stem}{part}" for stem in range(100) for part in parts}
+    began = time.process_time()
+    assert shards.lacking(names) == ""
+    assert time.process_time() - began < 2, "the work grows as the names do"
+    assert shards.lacking(names - {"7a-00040-of-00512.safetensors"}) == (
+        "7a-00040-of-00512.safetensors"
+    )

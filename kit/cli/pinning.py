@@ -12,6 +12,7 @@ from kit.cli.common import Yes, confirmed, say
 from kit.cli.paths import Named
 from kit.core import jsonio, jsonplace, onestep
 from kit.core.errors import Interrupted, SpecInvalid, UsageError
+from kit.core.text import clean
 from kit.machine.weights import pin
 from kit.machine.weights.fetch import Progress
 from kit.spec import spec as specs
@@ -44,8 +45,11 @@ def weights_pin(*spec: Annotated[Path, Named], yes: Yes = False) -> None:
     names = ", ".join(map(str, changed))
     if not yes and not confirmed(f"write {names}?"):
         raise Interrupted("nothing was changed", "add --yes to be asked nothing")
-    for path, new in changed.items():
-        onestep.write(path, new.encode(), "copy the spec to where it can be written, and pin that")
+    for path in changed:
+        if specs.read(path).decode() != texts[path][0]:
+            raise UsageError(f"{path} was changed meanwhile", "pin it again")
+    data = {path: new.encode() for path, new in changed.items()}
+    onestep.write_each(data, "copy the spec to where it can be written, and pin that")
     say(f"pinned: {names}; next: `kit weights add {next(iter(changed))}`")
 
 
@@ -56,6 +60,8 @@ def _completed(path: Path, told: Progress) -> tuple[str, str]:
         SpecInvalid: more is wrong with it than pins that lack, or it would be no run spec.
     """
     text = specs.read(path).decode()
+    if not path.is_file():
+        raise UsageError(f"{path} is no file that can be changed", "save it to a file, name that")
     try:
         document = jsonio.parse(text.encode(), str(path))
     except jsonio.JsonRefused as error:
@@ -76,5 +82,5 @@ def _completed(path: Path, told: Progress) -> tuple[str, str]:
 
 def _show_difference(path: Path, old: str, new: str) -> None:
     lines = unified_diff(old.splitlines(), new.splitlines(), str(path), f"{path}, pinned", n=1)
-    sys.stdout.writelines(line.rstrip("\n") + "\n" for line in lines)
+    sys.stdout.writelines(clean(line.rstrip("\n"), lines=True) + "\n" for line in lines)
     sys.stdout.flush()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from kit.core import jsonio
@@ -25,12 +26,40 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
     Raises:
         UsageError: it cannot be written there, or lies in a sealed run.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        outside_runs(path)
+        try:
+            path.write_bytes(data)  # by its name: what /dev/stdout leads to may have no other
+        except OSError as error:
+            raise cannot_write(path, error, remedy) from error
+        return
+    with _beside(path, data, remedy, mode) as put:
+        put()
+
+
+def write_each(files: Mapping[Path, bytes], remedy: str) -> None:
+    """`write` for several regular files: none is put in place before all are on the disk."""
+    with ExitStack() as stack:
+        ready = [stack.enter_context(_beside(*file, remedy)) for file in files.items()]
+        for put in ready:
+            put()
+
+
+@contextmanager
+def _beside(
+    path: Path, data: bytes, remedy: str, mode: int = 0o644
+) -> Iterator[Callable[[], None]]:
+    """``data`` on the disk beside ``path``, and a function that puts it in its place."""
     outside_runs(path)
     target = path.resolve() if path.is_symlink() else path
+
+    def put() -> None:
+        try:
+            fresh.replace(target)
+        except OSError as error:
+            raise cannot_write(path, error, remedy) from error
+
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(data)  # by its name: what /dev/stdout leads to may have no other
-            return
         old = target.stat() if target.exists() else None
         with tempfile.TemporaryDirectory(prefix=".kit-", dir=target.parent) as beside:
             fresh = Path(beside) / target.name
@@ -41,7 +70,7 @@ def write(path: Path, data: bytes, remedy: str, mode: int = 0o644) -> None:
                 os.fsync(file.fileno())
             if old:
                 _keep_access(fresh, old)
-            fresh.replace(target)
+            yield put
     except OSError as error:
         raise cannot_write(path, error, remedy) from error
 

@@ -49,7 +49,9 @@ def with_weights(text: str, weights: dict[str, Any]) -> str:
     """The text of a spec with other ``weights``; all else stays as it was written."""
     value = next(v for v in jsonplace.values(text) if v.where == ["weights"])
     _, end = json.JSONDecoder().raw_decode(text, value.at)
-    begin = text.rfind("\n", 0, value.at) + 1
-    indent = len(text[begin:]) - len(text[begin:].lstrip(" "))
-    fresh = json.dumps(weights, indent=2, ensure_ascii=False)
-    return text[: value.at] + fresh.replace("\n", "\n" + " " * indent) + text[end:]
+    line = text[text.rfind("\n", 0, value.at) + 1 : value.at]
+    margin = line[: len(line) - len(line.lstrip(" \t"))]
+    newline = "\r\n" if "\r\n" in text else "\n"
+    indent = "\t" if "\t" in margin else 2
+    fresh = json.dumps(weights, indent=indent, ensure_ascii=False).replace("\n", newline + margin)
+    return text[: value.at] + fresh + text[end:]

@@ -176,3 +176,10 @@ def test_a_version_that_one_file_does_not_name_is_refused(run: Path, where: str)
     for name in {"manifest.json", "env/start.json", "env/end.json"} - {where}:
         golden.edit_json(run / name, lambda d: d["kit"].update(version=OTHER))
     assert "REGISTERED_DIFFERS" in failed(verify(golden.reseal(run)))
+
+
+def test_other_words_for_what_a_repeat_gives_are_no_difference(run: Path) -> None:
+    """A sentence that is put better must not condemn what was sealed before."""
+    edit_plan(run, lambda p: p["repeat"].update(why="Measured, said otherwise."))
+    golden.recompute(run)
+    assert verify(golden.reseal(run)).passed

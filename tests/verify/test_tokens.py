@@ -109,6 +109,13 @@ def test_what_is_no_tokenizer_is_one_error(document: Any, says: str, tmp_path: P
     assert "tokenizer.json" in caught.value.remedy
 
 
+@pytest.mark.parametrize("added", [5, True, "a", {"id": 0}, [7, {"id": True, "content": "x"}]])
+def test_odd_added_tokens_are_none(added: Any, tmp_path: Path) -> None:
+    document = {"model": {"vocab": {"a": 0, "b": 1}}, "added_tokens": added}
+    _, words = vocabulary.read(written(tmp_path, document))
+    assert words.spelled([0, 1]) == "ab"
+
+
 # --- a run ------------------------------------------------------------------------------------
 
 
@@ -169,6 +176,16 @@ def test_ids_of_another_text_fail(ids: tuple[int, ...], says: str, run: Path, fi
     forged = dataclasses.replace(of, prompts={0: (first, *of.prompts[0][1:])})
     found = tokens.compared(forged, file)
     assert found.status == "FAIL" and says in found.message
+
+
+@pytest.mark.parametrize("messages", [5, [7], [{"role": "user"}], [{"content": None}]])
+def test_a_request_of_another_form_fails(messages: Any, run: Path, file: Path) -> None:
+    """Of another version of kit, whose requests verify does not hold against its own."""
+    of = told(run, file)
+    schedule = tuple(msgspec.structs.replace(r, body={"messages": messages}) for r in of.schedule)
+    found = tokens.compared(dataclasses.replace(of, schedule=schedule), file)
+    assert found.code == CODE and found.status in ("PASS", "FAIL")
+    assert found.status == "FAIL" or messages == 5, "no message is in what the ids spell"
 
 
 def test_a_server_that_counts_too_few_fails(run: Path, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def _of_prompts(records: RunRecords, told: list[PromptTokens], words: Vocabulary
 def _asked(body: dict[str, Any]) -> list[str]:
     """The texts of a request: of each of a chat's messages, or the prompt."""
     messages = body.get("messages")
-    return [str(m["content"]) for m in messages] if messages else [str(body.get("prompt", ""))]
+    if not isinstance(messages, list):
+        return [str(body.get("prompt", ""))]
+    return [str(m.get("content") if isinstance(m, dict) else m) for m in messages]
 
 
 def _plain(text: str) -> str:

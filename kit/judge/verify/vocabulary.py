@@ -75,11 +75,10 @@ def read(path: Path) -> tuple[str, Vocabulary]:
         raise _refused(path, "has no model")
     spell = _bytes_of_level if _has_kind(document.get("decoder"), "ByteLevel") else _bytes_of_piece
     pieces = {i: spell(token) for token, i in _tokens(path, model.get("vocab"))}
-    for added in document.get("added_tokens") or ():
-        token, number = (
-            (added.get("content"), added.get("id")) if isinstance(added, dict) else (0, 0)
-        )
-        if isinstance(token, str) and isinstance(number, int):
+    added = document.get("added_tokens")
+    for entry in added if isinstance(added, list) else ():
+        token, number = map(entry.get, ("content", "id")) if isinstance(entry, dict) else (0, 0)
+        if isinstance(token, str) and type(number) is int:
             pieces[number] = token.encode("utf-8", "replace")
     return jsonio.digest(data), Vocabulary(pieces)
 

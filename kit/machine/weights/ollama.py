@@ -135,7 +135,7 @@ def _manifest_of(name: str) -> Path:
     parts = [*models.split("/"), tag or "latest"]
     if not all(map(_NAME.fullmatch, parts)) or len(parts) > _DEPTH:
         raise UsageError(f"{clean(name)[:80]!a} is no model of Ollama's", f"write {PREFIX}NAME:TAG")
-    store = expanded(os.environ.get("OLLAMA_MODELS", "~/.ollama/models"))
+    store = expanded(os.environ.get("OLLAMA_MODELS") or "~/.ollama/models")
     parts = ["library"] * (len(parts) == 2) + parts
     hosts = _OFFICIAL if len(parts) < _DEPTH else ("",)
     paths = [store.joinpath(f, *filter(None, [h]), *parts) for f in _FOLDERS for h in hosts]

@@ -39,9 +39,10 @@ def is_plain_path(path: str) -> bool:
 def lacking(names: Iterable[str]) -> str:
     """The first part that is not among ``names``, by the numbers in the others' names; or empty."""
     there = set(names)
-    for match in filter(None, map(_PART.fullmatch, sorted(there))):
-        for number in range(1, min(int(match[3]), _MOST + 1) + 1):
-            part = f"{match[1]}-{number:05}-of-{match[3]}{_SUFFIX}"
+    models = {(part[1], part[3]) for part in map(_PART.fullmatch, there) if part}
+    for stem, count in sorted(models):
+        for number in range(1, min(int(count), _MOST + 1) + 1):
+            part = f"{stem}-{number:05}-of-{count}{_SUFFIX}"
             if part not in there:
                 return part
     return ""
