@@ -56,6 +56,8 @@ def said() -> str:
     """The help of all commands, as Markdown."""
     app = build()
     text = app.generate_docs("markdown", max_heading_level=2)
+    # Before a usage that kit states itself, the library repeats the command.
+    text = re.sub(r"(?m)^kit ((?:\w+ )?\w+) \1 ", r"kit \1 ", text)
     before, _, after = text.partition("## Table of Contents")
     lists, _, commands = after.partition("\n## ")
     lists = lists[lists.index("**") :]

@@ -85,6 +85,13 @@ def test_every_command_is_there(document: str) -> None:
         assert len(words) == 1 or not names or words[1] in names, f"kit {' '.join(words)}"
 
 
+def test_each_usage_names_its_command_once() -> None:
+    commands = (ROOT / "docs/commands.md").read_text()
+    usages = re.findall(r"(?m)^#+ kit (.+)\n\n```console\nkit \1(.*)$", commands)
+    assert len(usages) > 30
+    assert [name for name, rest in usages if rest.startswith(f" {name} ")] == []
+
+
 @pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_every_option_is_there(document: str) -> None:
     """Each option in a line of kit is one that the command's help names."""
