@@ -116,6 +116,32 @@ def no_account(run: Path) -> None:
     rewritten(run, lambda line: line.pop("images"), "responses")
 
 
+def short_name(run: Path) -> None:
+    rewritten(run, lambda line: line["images"][0].update(file="00000-0.png"), "responses")
+
+
+def hidden_text(run: Path) -> None:
+    told = {"text": "hidden", "text_sha256": golden.jsonio.digest(b"hidden")}
+    rewritten(run, lambda line: line.update(told), "responses")
+
+
+def hidden_steps(run: Path) -> None:
+    rewritten(run, lambda line: line.update(steps=None), "requests")
+
+
+def images_of_a_failure(run: Path) -> None:
+    rewritten(run, lambda line: line.update(status="error", error="x", code="cut"), "requests")
+
+
+def more_images_than_asked(run: Path) -> None:
+    data = golden.png_file(16, 8)
+    name = "images/00000-2.png"
+    (run / "launches/000" / name).write_bytes(data)
+    image = {"file": name, "sha256": golden.jsonio.digest(data), "width": 16, "height": 8}
+    rewritten(run, lambda line: line["images"].append(image), "responses")
+    rewritten(run, lambda line: line.update(images=3), "requests")
+
+
 FORGERIES: dict[str, tuple[Change, str]] = {
     "pixels": (other_pixels, "another one than was hashed"),
     "missing": (no_file, "not there"),
@@ -126,6 +152,11 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "images": (more_images_counted, "20 images counted, 2 named"),
     "steps": (more_steps_counted, "800 denoising steps"),
     "no account": (no_account, "no account"),
+    "name": (short_name, "it is called '00000-0.png'"),
+    "text": (hidden_text, "a text, and images were asked for"),
+    "no steps": (hidden_steps, "None denoising steps, the server said 8"),
+    "failed": (images_of_a_failure, "2 images, and it failed"),
+    "too many": (more_images_than_asked, "3 images, 2 were asked for"),
 }
 
 
@@ -141,7 +172,53 @@ def test_images_in_a_run_of_texts_are_found(tmp_path: Path) -> None:
     run = golden.copied(tmp_path)
     image = {"file": "images/00000-0.png", "sha256": "0" * 64, "width": 1, "height": 1}
     rewritten(run, lambda line: line.update(images=[image]), "responses")
-    assert "asks for texts" in failed(golden.reseal(run))["IMAGE_HASH"]
+    assert "asks for a text" in failed(golden.reseal(run))["IMAGE_HASH"]
+
+
+def test_a_count_of_images_in_a_run_of_texts_is_found(tmp_path: Path) -> None:
+    run = golden.copied(tmp_path)
+    rewritten(run, lambda line: line.update(images=9), "requests")
+    assert "asks for a text" in failed(golden.reseal(run))["IMAGE_HASH"]
+
+
+def unplanned(line: dict[str, Any]) -> None:
+    line["index"] += 50
+
+
+def other_size(line: dict[str, Any]) -> None:
+    line["body"]["size"] = ["16x8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("launches/000/requests.jsonl", unplanned),
+        ("inputs/schedule.jsonl", other_size),
+    ],
+)
+def test_results_are_computed_of_records_that_do_not_fit_the_schedule(
+    run: Path, name: str, change: Callable[[dict[str, Any]], None]
+) -> None:
+    golden.edit_lines(run / name, lambda lines: [change(line) for line in lines])
+    golden.recompute(run)
+    codes = {notice["code"] for notice in results_of(run)["notices"]}
+    assert "IMAGE_MISMATCH" in codes
+
+
+@pytest.mark.parametrize(
+    ("dropped", "is_cut"), [(2, True), (0, False), (None, False), ("x", False)]
+)
+def test_a_prompt_was_cut_where_the_server_counts_dropped_tokens(
+    run: Path, dropped: Any, is_cut: bool
+) -> None:
+    details = {"dropped_tokens": dropped}
+    golden.edit_lines(
+        run / "launches/000/responses.jsonl",
+        lambda lines: [line["usage"].update(prompt_tokens_details=details) for line in lines],
+    )
+    golden.recompute(run)
+    codes = {notice["code"] for notice in results_of(run)["notices"]}
+    assert ("PROMPT_CUT" in codes) is is_cut
 
 
 # --- the same images, and others ----------------------------------------------------------------
