@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from kit.core.limits import LONGEST_SIDE
 from kit.energy.names import OF_IMAGES, OF_TEXTS
 from kit.judge import verify
+from kit.judge.compare import work
 from kit.judge.compare.outputs import outputs
 from kit.record import records
 from kit.show.report.written import written
+from kit.show.runlist import listing, runrow
 from tests import golden
 
 Change = Callable[[Path], None]
@@ -57,8 +60,29 @@ def test_the_page_shows_the_images_that_were_sealed(sound: Path) -> None:
     page = written(sound).text
     assert page.count('<img src="data:image/png;base64,') == 6
     assert "GPU energy per image" in page
-    assert "per output token" not in page
+    words = page + written(sound, "text").text
+    for of_texts in ("per output token", "output texts", "decode token", "DECODE TOKEN", "TTFT"):
+        assert of_texts not in words
     assert "energy per image" in written(sound, "text").text
+
+
+def test_the_page_unpacks_no_more_pixels_than_a_browser_holds(run: Path) -> None:
+    for path in (run / "launches/000/images").iterdir():
+        path.write_bytes(golden.png_file(LONGEST_SIDE, LONGEST_SIDE // 2))
+    page = written(golden.reseal(run)).text
+    assert page.count('<img src="data:image/png;base64,') == 1
+
+
+def test_the_list_of_runs_has_joules_per_image_as_a_number(sound: Path) -> None:
+    (document,) = listing.as_list([runrow.read(sound)])
+    value = results_of(sound)["metrics"]["gpu_energy_per_image"]["value"]
+    assert (document["energy_j_per_image"], document["energy_scope"]) == (value, "gpu")
+    assert document["energy_j_per_output_token"] is None
+
+
+def test_texts_and_images_are_no_equal_work(sound: Path, tmp_path: Path) -> None:
+    pair = records.read(sound), records.read(golden.copied(tmp_path))
+    assert "images against texts" in str(work.compare(*pair))
 
 
 # --- forgeries ----------------------------------------------------------------------------------
