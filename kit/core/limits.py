@@ -142,3 +142,5 @@ def _limit_w(facts: QuantityFacts) -> float | None:
 # Ids of so many prompts are sealed, to see where two runs part; of the others their hash.
 PROMPTS_KEPT = 32
 MOST_TOKEN_IDS = 1 << 32  # far above any vocabulary
+# Images of a request, and pixels of a side: what a spec may ask for, and an answer may hold.
+MOST_IMAGES, LONGEST_SIDE = 64, 1 << 13

@@ -7,22 +7,43 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+
+from kit.core.limits import LONGEST_SIDE
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = struct.Struct(">I4s")
 _SIDES = struct.Struct(">II")
-_LONGEST_SIDE = 1 << 16
+_HEAD_BYTES = 13
 
 
 def sides(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels of a whole PNG file: every chunk sound, nothing after the last.
+    """Width and height in pixels of a whole PNG file: every chunk sound, one head, pixels, and
+    nothing in or after the last chunk.
 
     Raises:
         ValueError: it is none.
     """
     if not data.startswith(_SIGNATURE):
         raise ValueError("it does not begin as a PNG file")
-    place, kind, found = len(_SIGNATURE), b"", (0, 0)
+    chunks = list(_chunks(data))
+    heads = [number for number, (kind, _, _) in enumerate(chunks) if kind == b"IHDR"]
+    if heads != [0] or chunks[0][2] != _HEAD_BYTES:
+        raise ValueError("its first chunk, and that alone, must give its sides")
+    if not any(kind == b"IDAT" and length for kind, _, length in chunks):
+        raise ValueError("it has no pixels")
+    _, end, length = chunks[-1]
+    if length or end + 4 != len(data):
+        raise ValueError("there are more bytes after its end")
+    width, height = _SIDES.unpack_from(data, chunks[0][1])
+    if not all(0 < side <= LONGEST_SIDE for side in (width, height)):
+        raise ValueError(f"its sides are {width} and {height} pixels")
+    return width, height
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place of the content and its length of every chunk, up to the first ``IEND``."""
+    place, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         if len(data) < place + 12:
             raise ValueError("it ends before its last chunk")
@@ -32,13 +53,5 @@ def sides(data: bytes) -> tuple[int, int]:
             raise ValueError("it ends before its last chunk")
         if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError("a chunk of it is damaged")
-        if place == len(_SIGNATURE):
-            if kind != b"IHDR" or length != 13:
-                raise ValueError("its first chunk does not tell its sides")
-            found = _SIDES.unpack_from(data, place + 8)
+        yield kind, place + 8, length
         place = end + 4
-    if place != len(data):
-        raise ValueError("there are more bytes after its end")
-    if not all(0 < side <= _LONGEST_SIDE for side in found):
-        raise ValueError(f"its sides are {found[0]} and {found[1]} pixels")
-    return found

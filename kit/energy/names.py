@@ -34,7 +34,7 @@ ENERGY_PER = {
     "request": Name("energy per request", "J/request"),
 }
 METRICS = {
-    "outputs": Name("output texts", "outputs"),
+    "outputs": Name("outputs", "outputs"),
     **{
         f"{scope}_energy_per_{per}": Name(f"{of.short} {name.full}", f"{of.short} {name.short}")
         for scope, of in SCOPES.items()

@@ -46,7 +46,7 @@ def test_show_tells_what_was_measured_and_what_was_not(
     )
     assert "unmeasured  CPU energy: permission denied" in lines
     assert "unmeasured  est. CPU energy, wall energy: the spec asks for no meter of it" in lines
-    assert "unmeasured  output texts: answers of a launch are missing" in lines
+    assert "unmeasured  outputs: answers of a launch are missing" in lines
     assert "FAILED_REQUESTS" in out and "1 of 4 requests failed" in out
 
 

@@ -130,7 +130,7 @@ def test_the_text_fits_80_columns_and_holds_the_numbers(
 
 def test_the_text_holds_a_replays_verdicts(run: RunRecords, run_results: Results) -> None:
     judged = compare.judge(run, run_results, run, run_results, same_card=True)
-    assert "REPLAY\noutput texts → REPRODUCED" in report.text(NAME, run, run_results, judged)
+    assert "REPLAY\noutputs → REPRODUCED" in report.text(NAME, run, run_results, judged)
 
 
 def test_the_text_is_inert(run: RunRecords, run_results: Results) -> None:

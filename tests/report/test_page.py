@@ -233,7 +233,7 @@ def test_a_replays_verdicts_stand_first_and_name_the_machines(run: RunRecords) -
     run_results = results.compute(run)
     judged = compare.judge(run, run_results, run, run_results, same_card=True)
     html = report.html(NAME, run, run_results, judged)
-    assert "output texts → REPRODUCED" in html
+    assert "outputs → REPRODUCED" in html
     page = Page(html)
     assert page.row("GPU energy per output token")[4] == "EQUIVALENT"
     assert html.index("Replay</h2>") < html.index("Energy by scope</h2>")

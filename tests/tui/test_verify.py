@@ -220,7 +220,7 @@ async def test_y_copies_both_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
         await settled(app, pilot)
         await pilot.press("y")
         assert "✔ VERIFIED  complete run" in copied[0]
-        assert "✔ REPRODUCED  output texts" in copied[0]
+        assert "✔ REPRODUCED  outputs" in copied[0]
 
 
 def test_only_a_parent_that_is_in_the_store_is_found(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from kit.core.limits import LONGEST_SIDE
 from kit.energy.names import OF_IMAGES, OF_TEXTS
 from kit.judge import verify
+from kit.judge.compare import work
 from kit.judge.compare.outputs import outputs
 from kit.record import records
 from kit.show.report.written import written
+from kit.show.runlist import listing, runrow
 from tests import golden
 
 Change = Callable[[Path], None]
@@ -57,8 +60,29 @@ def test_the_page_shows_the_images_that_were_sealed(sound: Path) -> None:
     page = written(sound).text
     assert page.count('<img src="data:image/png;base64,') == 6
     assert "GPU energy per image" in page
-    assert "per output token" not in page
+    words = page + written(sound, "text").text
+    for of_texts in ("per output token", "output texts", "decode token", "DECODE TOKEN", "TTFT"):
+        assert of_texts not in words
     assert "energy per image" in written(sound, "text").text
+
+
+def test_the_page_unpacks_no_more_pixels_than_a_browser_holds(run: Path) -> None:
+    for path in (run / "launches/000/images").iterdir():
+        path.write_bytes(golden.png_file(LONGEST_SIDE, LONGEST_SIDE // 2))
+    page = written(golden.reseal(run)).text
+    assert page.count('<img src="data:image/png;base64,') == 1
+
+
+def test_the_list_of_runs_has_joules_per_image_as_a_number(sound: Path) -> None:
+    (document,) = listing.as_list([runrow.read(sound)])
+    value = results_of(sound)["metrics"]["gpu_energy_per_image"]["value"]
+    assert (document["energy_j_per_image"], document["energy_scope"]) == (value, "gpu")
+    assert document["energy_j_per_output_token"] is None
+
+
+def test_texts_and_images_are_no_equal_work(sound: Path, tmp_path: Path) -> None:
+    pair = records.read(sound), records.read(golden.copied(tmp_path))
+    assert "images against texts" in str(work.compare(*pair))
 
 
 # --- forgeries ----------------------------------------------------------------------------------
@@ -116,6 +140,32 @@ def no_account(run: Path) -> None:
     rewritten(run, lambda line: line.pop("images"), "responses")
 
 
+def short_name(run: Path) -> None:
+    rewritten(run, lambda line: line["images"][0].update(file="00000-0.png"), "responses")
+
+
+def hidden_text(run: Path) -> None:
+    told = {"text": "hidden", "text_sha256": golden.jsonio.digest(b"hidden")}
+    rewritten(run, lambda line: line.update(told), "responses")
+
+
+def hidden_steps(run: Path) -> None:
+    rewritten(run, lambda line: line.update(steps=None), "requests")
+
+
+def images_of_a_failure(run: Path) -> None:
+    rewritten(run, lambda line: line.update(status="error", error="x", code="cut"), "requests")
+
+
+def more_images_than_asked(run: Path) -> None:
+    data = golden.png_file(16, 8)
+    name = "images/00000-2.png"
+    (run / "launches/000" / name).write_bytes(data)
+    image = {"file": name, "sha256": golden.jsonio.digest(data), "width": 16, "height": 8}
+    rewritten(run, lambda line: line["images"].append(image), "responses")
+    rewritten(run, lambda line: line.update(images=3), "requests")
+
+
 FORGERIES: dict[str, tuple[Change, str]] = {
     "pixels": (other_pixels, "another one than was hashed"),
     "missing": (no_file, "not there"),
@@ -126,6 +176,11 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "images": (more_images_counted, "20 images counted, 2 named"),
     "steps": (more_steps_counted, "800 denoising steps"),
     "no account": (no_account, "no account"),
+    "name": (short_name, "it is called '00000-0.png'"),
+    "text": (hidden_text, "a text, and images were asked for"),
+    "no steps": (hidden_steps, "None denoising steps, the server said 8"),
+    "failed": (images_of_a_failure, "2 images, and it failed"),
+    "too many": (more_images_than_asked, "3 images, 2 were asked for"),
 }
 
 
@@ -141,7 +196,53 @@ def test_images_in_a_run_of_texts_are_found(tmp_path: Path) -> None:
     run = golden.copied(tmp_path)
     image = {"file": "images/00000-0.png", "sha256": "0" * 64, "width": 1, "height": 1}
     rewritten(run, lambda line: line.update(images=[image]), "responses")
-    assert "asks for texts" in failed(golden.reseal(run))["IMAGE_HASH"]
+    assert "asks for a text" in failed(golden.reseal(run))["IMAGE_HASH"]
+
+
+def test_a_count_of_images_in_a_run_of_texts_is_found(tmp_path: Path) -> None:
+    run = golden.copied(tmp_path)
+    rewritten(run, lambda line: line.update(images=9), "requests")
+    assert "asks for a text" in failed(golden.reseal(run))["IMAGE_HASH"]
+
+
+def unplanned(line: dict[str, Any]) -> None:
+    line["index"] += 50
+
+
+def other_size(line: dict[str, Any]) -> None:
+    line["body"]["size"] = ["16x8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("launches/000/requests.jsonl", unplanned),
+        ("inputs/schedule.jsonl", other_size),
+    ],
+)
+def test_results_are_computed_of_records_that_do_not_fit_the_schedule(
+    run: Path, name: str, change: Callable[[dict[str, Any]], None]
+) -> None:
+    golden.edit_lines(run / name, lambda lines: [change(line) for line in lines])
+    golden.recompute(run)
+    codes = {notice["code"] for notice in results_of(run)["notices"]}
+    assert "IMAGE_MISMATCH" in codes
+
+
+@pytest.mark.parametrize(
+    ("dropped", "is_cut"), [(2, True), (0, False), (None, False), ("x", False)]
+)
+def test_a_prompt_was_cut_where_the_server_counts_dropped_tokens(
+    run: Path, dropped: Any, is_cut: bool
+) -> None:
+    details = {"dropped_tokens": dropped}
+    golden.edit_lines(
+        run / "launches/000/responses.jsonl",
+        lambda lines: [line["usage"].update(prompt_tokens_details=details) for line in lines],
+    )
+    golden.recompute(run)
+    codes = {notice["code"] for notice in results_of(run)["notices"]}
+    assert ("PROMPT_CUT" in codes) is is_cut
 
 
 # --- the same images, and others ----------------------------------------------------------------

@@ -109,28 +109,26 @@ def _of_texts(records: RunRecords, _: int, good: list[Request]) -> Iterator[Reas
 
 def _of_images(records: RunRecords, index: int, good: list[Request]) -> Iterator[Reason]:
     """Whether the same images were made, of the sides and in the steps that were asked for."""
-    planned = {r.index: r for r in records.schedule}
+    due = {r.index: (r.expect_images, r.body.get("size")) for r in records.schedule}
+    steps = {r.index: r.expect_steps or 0 for r in records.schedule}
     sides = {
         answer.index: {f"{image.width}x{image.height}" for image in answer.images or ()}
         for answer in records.responses.get(index, ())
     }
-    wrong = [
-        r
-        for r in good
-        if r.images != planned[r.index].expect_images
-        or sides.get(r.index) != {planned[r.index].body.get("size")}
-    ]
+    made = {r.index: (r.images, *sides.get(r.index, ())) for r in good}
+    wrong = [index for index, images in made.items() if images != due.get(index)]
     if wrong:
         yield Reason("IMAGE_MISMATCH", answers=len(wrong))
     answers = records.responses.get(index, ())
     details = [
         (a.usage or {}).get("prompt_tokens_details") for a in answers if a.stage == "measured"
     ]
-    cut = sum(isinstance(of, Mapping) and of.get("dropped_tokens", 0) != 0 for of in details)
+    dropped = [of.get("dropped_tokens") for of in details if isinstance(of, Mapping)]
+    cut = sum(isinstance(tokens, int) and tokens > 0 for tokens in dropped)
     if cut:
         yield Reason("PROMPT_CUT", prompts=cut)
     taken = sum(r.steps or 0 for r in good)
-    asked = sum(planned[r.index].expect_steps or 0 for r in good)
+    asked = sum(steps.get(r.index, 0) for r in good)
     if all(r.steps for r in good) and taken != asked:
         yield Reason("STEP_MISMATCH", steps=taken, asked=asked)
 

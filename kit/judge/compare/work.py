@@ -146,7 +146,9 @@ def _answers(a: RunRecords, b: RunRecords) -> tuple[Same, str]:
     lost = [_lost(x) for x in (a, b)]
     if any(lost):
         return "other", f"{lost[0]} and {lost[1]} requests were not answered"
-    if "image" in (a.makes, b.makes):
+    if a.makes != b.makes:
+        return "other", f"{a.makes}s against {b.makes}s"
+    if a.makes == "image":
         return _images(a, b)
     launches = [[[r.output_tokens for r in of] for of in _measured(x)] for x in (a, b)]
     known = [{tuple(sorted(n for n in of if n is not None)) for of in own} for own in launches]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from kit.core import png
 from kit.core.model import ImageFile, Manifest, Request, Response
@@ -15,9 +14,10 @@ from kit.record.records import RunRecords
 
 
 def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> list[Check]:
-    """The check of images, where the schedule asks for some or an answer has some."""
-    answers = [answer for of in records.responses.values() for answer in of]
-    if records.makes == "text" and all(answer.images is UNSET for answer in answers):
+    """The check of images, where the schedule asks for some or a record has some."""
+    answers = [answer.images for of in records.responses.values() for answer in of]
+    counts = [request.images for of in records.requests.values() for request in of]
+    if records.makes == "text" and all(account is UNSET for account in (*answers, *counts)):
         return []
     problems = _problems(records, source, manifest)
     return [judged("IMAGE_HASH", problems, "images are those that were hashed and counted")]
@@ -25,12 +25,13 @@ def checks(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> li
 
 def _problems(records: RunRecords, source: ArchiveSource, manifest: Manifest) -> Iterator[str]:
     sealed = {file.path: file.sha256 for file in manifest.files}
+    due = {r.index: r.expect_images for r in records.schedule}
     named: set[str] = set()
     for launch, answers in records.responses.items():
         requests = {r.index: r for r in records.requests.get(launch, ())}
         for answer in answers:
             where = f"launch {launch} request {answer.index}"
-            if problem := _count_problem(records, requests.get(answer.index), answer):
+            if problem := _count_problem(requests.get(answer.index), answer, due.get(answer.index)):
                 yield f"{where}: {problem}"
             for number, image in enumerate(answer.images or ()):
                 path = f"launches/{launch:03d}/images/{answer.index:05d}-{number}.png"
@@ -43,19 +44,28 @@ def _problems(records: RunRecords, source: ArchiveSource, manifest: Manifest) ->
         yield f"{len(others)} images are of no answer, such as {others[0]!a}"
 
 
-def _count_problem(records: RunRecords, request: Request | None, answer: Response) -> str | None:
-    """What is wrong with an answer's numbers of images and steps, or None."""
-    if records.makes == "text":
-        return "images, and the schedule asks for texts"
+def _count_problem(
+    request: Request | None, answer: Response, due: int | UnsetType | None
+) -> str | None:
+    """What is wrong with an answer to a request that asks for ``due`` images, or None."""
+    if due is None or due is UNSET:
+        is_text = answer.images is UNSET and (request is None or request.images is UNSET)
+        return None if is_text else "images, and the schedule asks for a text"
     if answer.images is UNSET or request is None or request.images is UNSET:
         return "no account of its images"
+    if answer.text:
+        return "a text, and images were asked for"
     if request.images != len(answer.images):
         return f"{request.images} images counted, {len(answer.images)} named"
     if request.status == "ok" and not answer.images:
         return "answered without an image"
-    told: Mapping[str, Any] = answer.usage or {}
-    if request.steps != told.get("steps") and request.steps is not None:
-        return f"{request.steps} denoising steps, the server said {told.get('steps')!a}"[:100]
+    if request.status != "ok" and answer.images:
+        return f"{request.images} images, and it failed"
+    if request.images > due:
+        return f"{request.images} images, {due} were asked for"
+    told = (answer.usage or {}).get("steps")
+    if request.steps != told:
+        return f"{request.steps} denoising steps, the server said {told!a}"[:100]
     return None
 
 
@@ -63,7 +73,7 @@ def _file_problem(
     path: str, image: ImageFile, sealed: Mapping[str, str], source: ArchiveSource
 ) -> str | None:
     """What is wrong with one image's file, or None."""
-    if not path.endswith(f"/{image.file}"):
+    if path.split("/", 2)[2] != image.file:
         return f"it is called {image.file!a}"[:100]
     if path not in sealed:
         return "its file is not there"

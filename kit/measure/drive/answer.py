@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kit.core import png
+from kit.core.limits import MOST_IMAGES
 from kit.core.model import Makes
 from kit.measure.drive import dialects
 from kit.measure.drive.body import Answer, Reads, one_line, quoted
@@ -188,6 +189,9 @@ class Reading:
                 png.sides(image)
             except ValueError as problem:
                 self._fail("not_an_image", f"image {number} of the answer is no PNG: {problem}")
+                return
+            if len(self.images) == MOST_IMAGES:
+                self._fail("not_an_image", f"the answer has more than {MOST_IMAGES} images")
                 return
             self.images.append(image)
             self._goes_to(State.FINISHED)

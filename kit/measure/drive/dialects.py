@@ -56,7 +56,7 @@ _PLAIN = frozenset(
 )
 _PLAIN_CHOICE = frozenset(("index", "delta", "logprobs", "finish_reason", "stop_reason"))
 _PLAIN_DELTA = frozenset(("role", "content"))
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "images", "steps")
 
 
 # --- failures ---------------------------------------------------------------------------------

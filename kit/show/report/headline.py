@@ -107,7 +107,7 @@ def verdicts(judged: Comparison) -> Markup:
 
 
 def _sides(axis: Axis) -> tuple[str, str]:
-    """The two means of an axis; outputs are texts and have none."""
+    """The two means of an axis; outputs have none."""
     there, here = (mean(side) if side else "" for side in (axis.original, axis.new))
     return there, here
 

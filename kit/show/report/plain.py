@@ -147,6 +147,8 @@ def _budgets(results: Results) -> Iterator[str]:
 
 
 def _split(results: Results) -> Iterator[str]:
+    if not results.metrics.keys() & names.OF_TEXTS:
+        return
     for scope, split in results.split.items():
         if split.status == "unmeasured":
             yield f"{names.scope(scope)}: unmeasured: {sentence(split.reason)}"

@@ -15,7 +15,10 @@ from kit.show.report.parts import absent, section, table, tag
 
 
 def split(results: Results) -> Markup:
-    """Joules of a prefill and of a decode token by difference of workloads, or why not."""
+    """Joules of a prefill and of a decode token by difference of workloads, or why not; empty for
+    a run of images, which decode none."""
+    if not results.metrics.keys() & names.OF_TEXTS:
+        return Markup()
     loaded = names.phase("loaded_idle")
     heads = ["scope", "per prefill token", "per decode token", loaded, "by difference of"]
     rows = [_split_row(scope, split) for scope, split in results.split.items()]

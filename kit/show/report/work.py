@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable
 from itertools import islice
 
 from markupsafe import Markup
 
+from kit.core import png
+from kit.energy.names import OF_TEXTS
 from kit.energy.results.document import Launch, Percentiles, Results
 from kit.energy.results.requests import LATENCIES
 from kit.show.report.parts import picture, section, table, tag
@@ -15,14 +18,16 @@ from kit.show.rounding import number
 
 
 def latency(results: Results) -> Markup:
+    of_texts = bool(results.metrics.keys() & OF_TEXTS)
     rows = []
     for launch in results.launches:
         latencies = launch.latency
         for since, of in (("sent", latencies.sent), ("intended", latencies.intended)):
-            for name in LATENCIES:
+            for name in LATENCIES if of_texts else ("e2e",):
                 title = f"{name.upper()} from {since}"
                 rows.append(_percentile_row(title, launch, getattr(of, name)))
-        rows.append(_percentile_row("ITL (by chunk)", launch, latencies.itl))
+        if of_texts:
+            rows.append(_percentile_row("ITL (by chunk)", launch, latencies.itl))
     return section(
         "Latency",
         table(
@@ -66,15 +71,16 @@ def launches(results: Results) -> Markup:
     return section("Launches", table(heads, rows, caption))
 
 
-_SHOWN, _SHOWN_BYTES = 6, 4 << 20  # images of a page
+# Images of a page; a browser takes four bytes for each pixel, however small a file is.
+_SHOWN, _SHOWN_BYTES, _SHOWN_PIXELS = 6, 4 << 20, 32 << 20
 
 
 def pictures(images: Iterable[tuple[str, bytes]]) -> Markup:
     """The first images of the first launch, by name and PNG file; empty without any."""
-    shown, size = [], 0
+    shown, size, pixels = [], 0, 0
     for name, data in islice(images, _SHOWN):
-        size += len(data)
-        if size > _SHOWN_BYTES:
+        size, pixels = size + len(data), pixels + math.prod(png.sides(data))
+        if size > _SHOWN_BYTES or pixels > _SHOWN_PIXELS:
             break
         source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
         shown.append(tag("figure", picture(source, name), tag("figcaption", tag("code", name))))

@@ -26,7 +26,7 @@ from kit.store.store import Store
 INDEX = ".index.json"
 _MAX_INDEX = 128 << 20
 # Raised when a row gets another field, or is read from other files.
-FORM = 3
+FORM = 4
 Entries = dict[str, tuple[Files, Row]]
 
 

@@ -19,6 +19,8 @@ _KEYS = {
     "scope": "energy_scope",
     "se_percent": "energy_standard_error_percent",
     "stated": "energy_in_words",
+    "joules_image": "energy_j_per_image",
+    "per_image": "energy_per_image_in_words",
     "tokens_per_s": "throughput_tokens_per_s",
     "concurrency": "concurrency_requests",
     "batch": "batch_requests",

@@ -36,7 +36,8 @@ class Row:
         stated: the same with its uncertainties, as in every face (`kit.show.mean`).
         se_percent: standard error of ``joules`` over launches, in percent; None for one launch.
         throughput: output tokens per second, as text; ``tokens_per_s`` is the number.
-        per_image: joules per image with their uncertainties, of a run of images.
+        per_image: joules per image with their uncertainties, of a run of images; ``joules_image``
+            is the number, and ``scope`` its scope's name.
         note: why a run is broken or failed, what it replays, or what to do about it.
         replay_of: the hash of the run that this one replays.
         checked: the last verdict on its present files: verified, intact (as sealed; no number was
@@ -59,6 +60,7 @@ class Row:
     joules: float | None = None
     stated: str = ""
     per_image: str = ""
+    joules_image: float | None = None
     se_percent: float | None = None
     tokens_per_s: float | None = None
     checked: str = ""
@@ -131,6 +133,7 @@ def _row(
     original, older = parent(manifest, REPLAY), parent(manifest, RECOMPUTED)
     why = f"replay of {original[:8]}" if original else text(manifest.get("reason", ""))
     energy, stated, joules, se_percent, scope = _energy(metrics, "output_token")
+    _, per_image, joules_image, _, of_image = _energy(metrics, "image")
     begun = text(manifest.get("clock", {}).get("utc", ""))
     clients = of(spec, "arrivals", "concurrency")
     rate = throughput.value if throughput else None
@@ -147,11 +150,12 @@ def _row(
         replay_of=original,
         joules=joules,
         stated=stated,
-        per_image=_energy(metrics, "image")[1],
+        per_image=per_image,
+        joules_image=joules_image,
         se_percent=se_percent,
         tokens_per_s=rate,
         begun=begun,
-        scope=scope,
+        scope=scope or of_image,
         concurrency=clients if isinstance(clients, int) else None,
         batch=of_closed_loop(spec, results),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kit.core.limits import LONGEST_SIDE, MOST_IMAGES
 from kit.core.model import Makes, Picture, Prompt
 from kit.spec.workloads.prompts import texts, texts_options
 
@@ -16,7 +17,7 @@ def _pixels(side: str) -> dict[str, Any]:
     return {
         "type": "integer",
         "minimum": 8,
-        "maximum": 8192,
+        "maximum": LONGEST_SIDE,
         "default": 512,
         "description": f"Pixels of an image's {side}; most models want a multiple of 8 or 16.",
     }
@@ -36,7 +37,7 @@ class Images:
             "images": {
                 "type": "integer",
                 "minimum": 1,
-                "maximum": 64,
+                "maximum": MOST_IMAGES,
                 "default": 1,
                 "description": "Images of each request, made together as one batch.",
             },
