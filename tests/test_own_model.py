@@ -392,7 +392,7 @@ def test_the_cache_of_every_slot_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", runtimes.names())
 def test_a_runtime_is_offered_for_kinds_that_there_are(name: str) -> None:
     derived = {"ctranslate2", "onnx-genai"}  # what `kit weights derive` makes, nobody's own
-    assert set(runtimes.get(name).loads) <= {"gguf", "safetensors"} | derived
+    assert set(runtimes.get(name).loads) <= {"gguf", "safetensors", "pipeline"} | derived
     assert runtimes.get(name).real or not runtimes.get(name).loads
 
 
