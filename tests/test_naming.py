@@ -282,7 +282,7 @@ HOSTILE = [
     "hf:a/b@" + COMMIT + "/x\r\nHost: evil",
     "file:/etc/passwd",
     "file:../x",
-    "file:a/b",
+    "file:a/../b",
     "file:.hidden",
     "file:~root",
     "file:x\n",

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kit.core.errors import KitError, SpecInvalid, UsageError, WeightsUnavailable
+from kit.core.model import WeightsSpec
 from kit.machine import weights
 from kit.machine.host import register
 from kit.machine.weights import gguf, naming, own, room
@@ -484,3 +486,26 @@ def test_a_gguf_file_names_the_licence(
     tmp_path: Path, facts: dict[str, tuple[int, bytes]], licence: str
 ) -> None:
     assert model(written(tmp_path / "m.gguf", facts)).licence == licence
+
+
+# --- pipelines ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "index", ["[]", "[" * 5000, "{", "\0", '{"unet": null}', '{"unet": ["a", 1]}']
+)
+def test_a_pipeline_that_names_no_part_is_refused(tmp_path: Path, index: str) -> None:
+    (tmp_path / "model_index.json").write_text(index)
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet/model.safetensors").write_bytes(b"x")
+    with pytest.raises(UsageError, match="names no part that has safetensors"):
+        model(tmp_path)
+
+
+def test_a_name_is_no_file_and_folder_at_once() -> None:
+    file = {"sha256": "0" * 64, "size": 1, "source": "file:x"}
+    files = [{**file, "path": path} for path in ("unet", "unet/config.json", "unet2/config.json")]
+    wanted = msgspec.convert({"repo": "r", "revision": "1", "files": files}, WeightsSpec)
+    (problem,) = naming.problems(wanted)
+    assert problem.path == "$.weights.files[0].path"
+    assert "the folder of another" in problem.message

@@ -17,7 +17,7 @@ Codes::
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kit.core.errors import UsageError, WeightsUnavailable
@@ -56,10 +56,14 @@ class _Place(NamedTuple):
 
 
 def problems(wanted: WeightsSpec) -> Iterator[Problem]:
-    """Problems that no schema can express: files of one name, mounted over each other; a part that
-    is missing."""
+    """Problems that no schema can express: files of one name, mounted over each other; a name that
+    is a file and a folder; a part that is missing."""
     names = [file.path for file in wanted.files]
+    folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
     for index, name in enumerate(names):
+        if name in folders:
+            where = f"$.weights.files[{index}].path"
+            yield Problem(where, f"{name} is a file, and the folder of another", "rename one")
         if name in names[:index]:
             where = f"$.weights.files[{index}].path"
             yield Problem(where, f"two files are called {name}", "give each file its own name")

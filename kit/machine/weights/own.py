@@ -254,9 +254,13 @@ def _of_folder(folder: Path) -> Found:
         ) from error
     names = {path.name for path in paths}
     if PIPELINE in names:
-        return Found(
-            "pipeline", tuple(_files_of_pipeline(folder)), hub.source_of(folder / PIPELINE)
-        )
+        files = tuple(_files_of_pipeline(folder))
+        if not any(path.suffix == ".safetensors" for path in files):
+            raise UsageError(
+                f"{clean(str(folder / PIPELINE))} names no part that has safetensors",
+                "fetch the pipeline's files again, as safetensors",
+            )
+        return Found("pipeline", files, hub.source_of(folder / PIPELINE))
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
     if CONFIG in names and tensors:
