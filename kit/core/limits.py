@@ -144,3 +144,6 @@ PROMPTS_KEPT = 32
 MOST_TOKEN_IDS = 1 << 32  # far above any vocabulary
 # Images of a request, and pixels of a side: what a spec may ask for, and an answer may hold.
 MOST_IMAGES, LONGEST_SIDE = 64, 1 << 13
+# Of all images of one answer: a pixel that does not shrink is four bytes in base64, and the load
+# driver reads 64 MiB of an answer.
+MOST_PIXELS = 15 << 20

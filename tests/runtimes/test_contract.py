@@ -21,6 +21,7 @@ from kit.core.model import (
     Prompt,
     SamplingSpec,
     WeightsSpec,
+    WorkloadSpec,
 )
 from kit.machine import images
 from kit.spec import runtimes
@@ -137,6 +138,22 @@ def test_diffusers_asks_for_images_by_size_steps_and_seed() -> None:
 )
 def test_diffusers_refuses_what_would_do_nothing(name: str, value: Any) -> None:
     assert _paths("diffusers", sampling=SamplingSpec(**{name: value})) == [f"$.sampling.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        ({"width": 1024, "height": 1024, "images": 15}, []),
+        ({"width": 1024, "height": 1024, "images": 16}, ["$.workload.options.images"]),
+        ({"width": 13, "height": 8}, ["$.workload.options.width"]),
+        ({"width": 8, "height": 20}, ["$.workload.options.height"]),
+    ],
+)
+def test_diffusers_asks_for_no_image_that_cannot_come(
+    options: dict[str, Any], paths: list[str]
+) -> None:
+    workload = WorkloadSpec(name="images", options=options)
+    assert _paths("diffusers", workload=workload) == paths
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,8 +11,11 @@ your own by digest, made from the files of `images/diffusers`; its entry point i
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
+from kit.core.limits import MOST_PIXELS
 from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
@@ -29,6 +32,7 @@ from kit.spec.runtimes.contract import (
 from kit.spec.runtimes.thin import converted_problems, queue_problems
 
 _INDEX = "model_index.json"
+_MULTIPLE = 8  # a latent is so many pixels wide; some pipelines want more, and say so themselves
 _SAMPLING = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "ignore_eos": True}
 
 
@@ -113,6 +117,7 @@ class Diffusers(Runtime):
             *image_problems(self, spec),
             *_device_problems(spec),
             *_sampling_problems(spec),
+            *_size_problems(spec),
             *queue_problems(spec),
         ]
 
@@ -146,6 +151,25 @@ def _sampling_problems(spec: RunSpec) -> list[Problem]:
         )
         for name in given
     ]
+
+
+def _size_problems(spec: RunSpec) -> Iterator[Problem]:
+    """Problems: sides that no pipeline makes, and more pixels than one answer can hold."""
+    options = spec.workload.options
+    where = "$.workload.options"
+    sides = {side: options[side] for side in ("width", "height") if side in options}
+    for side, pixels in sides.items():
+        if pixels % _MULTIPLE:
+            message = f"a {side} of {pixels} pixels is no multiple of {_MULTIPLE}"
+            yield Problem(f"{where}.{side}", message, f"take {pixels - pixels % _MULTIPLE or 8}")
+    pixels = math.prod((*sides.values(), options.get("images", 1)))
+    if pixels > MOST_PIXELS:
+        yield Problem(
+            f"{where}.images",
+            f"the images of one request have {pixels:,} pixels, more than an answer can hold "
+            f"({MOST_PIXELS:,})",
+            "ask for fewer images in one request, and for more requests",
+        )
 
 
 RUNTIME = Diffusers()
