@@ -255,11 +255,6 @@ def _of_folder(folder: Path) -> Found:
     names = {path.name for path in paths}
     if PIPELINE in names:
         files = tuple(_files_of_pipeline(folder))
-        if not any(path.suffix == ".safetensors" for path in files):
-            raise UsageError(
-                f"{clean(str(folder / PIPELINE))} names no part that has safetensors",
-                "fetch the pipeline's files again, as safetensors",
-            )
         return Found("pipeline", files, hub.source_of(folder / PIPELINE))
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
@@ -345,8 +340,11 @@ def pipeline_files(sizes: Mapping[str, int], index: Mapping[str, Any], where: st
         if missing := shards.lacking(name.rpartition("/")[2] for name in tensors):
             raise UsageError(f"{where} lacks {part}/{missing}", "fetch the pipeline's files again")
         chosen += [*kept, *tensors]
-    if len(chosen) == 1:
-        raise UsageError(f"{PIPELINE} of {where} names no part", "fetch the pipeline's files again")
+    if not any(name.endswith(".safetensors") for name in chosen):
+        raise UsageError(
+            f"{PIPELINE} of {where} names no part that has safetensors",
+            "fetch the pipeline's files again, as safetensors",
+        )
     return chosen
 
 
