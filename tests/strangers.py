@@ -47,7 +47,7 @@ def sealed(
     with monkeypatch.context() as patch:
         patch.setattr(golden, "DIGEST", digest)
         if recipe is not None:
-            patch.setattr(golden, "recipe", lambda: recipe)
+            patch.setattr(golden, "recipe", lambda _: recipe)
 
         def asked() -> RunSpec:
             document = spec.document(plain_spec()) | changes
