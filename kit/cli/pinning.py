@@ -53,7 +53,7 @@ def weights_pin(*spec: Annotated[Path, Named], yes: Yes = False) -> None:
     say(f"pinned: {names}; next: `kit weights add {next(iter(changed))}`")
 
 
-def _completed(path: Path, told: Progress) -> tuple[str, str]:
+def _completed(path: Path, progress: Progress) -> tuple[str, str]:
     """The spec's text, and that with complete weights.
 
     Raises:
@@ -73,7 +73,7 @@ def _completed(path: Path, told: Progress) -> tuple[str, str]:
         raise UsageError(f"{path} needs no weights", "leave it out")
     if pin.is_pinned(document["weights"]):
         return text, text
-    new = template.with_weights(text, pin.completed(document["weights"], told))
+    new = template.with_weights(text, pin.completed(document["weights"], progress))
     pinned = specs.parse(new.encode(), f"{path}, pinned,").weights
     if pinned and not pinned.licence:
         say(f"{path}: no licence is recorded: neither the model card nor its tags name one")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from kit.core.errors import KitError
 from kit.machine import host
 from kit.machine.host import register
-from kit.machine.weights import hub, own, room
+from kit.machine.weights import hub, own, pipelines, room
 from kit.spec import begin
 
 Progress = Callable[[str, float, float | None], None]
@@ -138,7 +138,7 @@ def _model(path: Path) -> Entry | None:
     try:
         if path.suffix.lower() == ".gguf" and path.is_file():
             return Entry(str(path), path.name, path.stat().st_size)
-        if (path / own.PIPELINE).is_file():
+        if (path / pipelines.INDEX).is_file():
             tensors = path.glob("*/*.safetensors")
         elif (path / own.CONFIG).is_file():
             tensors = path.glob("*.safetensors")

@@ -19,7 +19,7 @@ from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.model import WeightFile, WeightsSpec
 from kit.core.text import clean
-from kit.machine.weights import gguf, hub, ollama, shards
+from kit.machine.weights import gguf, hub, ollama, pipelines, shards
 from kit.machine.weights.files import BLOB, expanded, is_file, known_hash
 from kit.machine.weights.shards import INDEX
 from kit.machine.weights.source import HUB_MODEL, WeightSource
@@ -28,8 +28,6 @@ Kind = Literal["gguf", "safetensors", "pipeline"]
 Progress = Callable[[str, float, float | None], None]
 CONFIG = "config.json"
 _ARCHITECTURE = "general.architecture"
-PIPELINE = "model_index.json"  # of Diffusers: names the parts, each in a folder of its own
-_PART_TENSORS = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
 _LONGEST = 200  # of a name in a spec
 _READ = 64 << 10  # of a README
 _CONFIG_BYTES = 4 << 20
@@ -38,8 +36,6 @@ _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _LICENCE = re.compile(r"^(license|license_name):[ \t]*['\"]?([^\s'\"#\[]+)", re.MULTILINE)
-# What Transformers reads beside config and safetensors; other formats and code are left out.
-_BESIDE = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 _NOT_THE_MODEL = frozenset({"requirements.txt", "LICENSE.txt", "license.txt", "NOTICE.txt"})
 _LAYERS, _CONTEXT, _WIDTH = 10_000, 1 << 24, 1 << 20  # beyond these a file talks nonsense
 
@@ -253,9 +249,9 @@ def _of_folder(folder: Path) -> Found:
             f"{clean(str(folder))} cannot be read: {error.strerror}", "name another folder"
         ) from error
     names = {path.name for path in paths}
-    if PIPELINE in names:
+    if pipelines.INDEX in names:
         files = tuple(_files_of_pipeline(folder))
-        return Found("pipeline", files, hub.source_of(folder / PIPELINE))
+        return Found("pipeline", files, hub.source_of(folder / pipelines.INDEX))
     tensors = [path for path in paths if path.suffix == ".safetensors"]
     ggufs = [path for path in paths if path.suffix.lower() == ".gguf"]
     if CONFIG in names and tensors:
@@ -296,7 +292,7 @@ def model_files(sizes: Mapping[str, int], index: Any, where: str) -> list[str]:
         name
         for name, size in sizes.items()
         if size
-        and name.endswith(_BESIDE)
+        and name.endswith(shards.BESIDE)
         and name not in _NOT_THE_MODEL
         and not name.startswith(".")
     }
@@ -304,61 +300,15 @@ def model_files(sizes: Mapping[str, int], index: Any, where: str) -> list[str]:
 
 
 def _files_of_pipeline(folder: Path) -> Iterator[Path]:
-    index = _json(folder / PIPELINE)
-    parts = (folder / part for part in _parts(index) if (folder / part).is_dir())
+    index = _json(folder / pipelines.INDEX)
+    parts = (folder / part for part in pipelines.parts(index) if (folder / part).is_dir())
     sizes = {
         path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in (folder / PIPELINE, *(p for part in parts for p in part.iterdir()))
+        for path in (folder / pipelines.INDEX, *(p for part in parts for p in part.iterdir()))
         if is_file(path)
     }
-    names = pipeline_files(sizes, index, clean(str(folder)))
+    names = pipelines.files_of(sizes, index, clean(str(folder)))
     return (folder / name for name in names)
-
-
-def pipeline_files(sizes: Mapping[str, int], index: Mapping[str, Any], where: str) -> list[str]:
-    """Names of a pipeline's index, and of each part's configuration and weights, index first.
-
-    Without a safety checker, and without weights of another precision that lie beside the usual
-    ones. Arguments as of `model_files`; a name has the part's folder before it.
-
-    Raises:
-        UsageError: a part that the index names is not there, or in another precision alone; or it
-            names none.
-    """
-    chosen = [PIPELINE]
-    for part in _parts(index):
-        inside = sorted(name for name in sizes if name.rpartition("/")[0] == part)
-        tensors = [n for n in inside if _PART_TENSORS.fullmatch(n.rpartition("/")[2])]
-        kept = [name for name in inside if name.endswith(_BESIDE) and sizes[name]]
-        weighs = any(name.endswith((".safetensors", ".bin")) for name in inside)
-        if not kept or (weighs and not tensors):
-            raise UsageError(
-                f"{where} lacks {part}, which {PIPELINE} names, or has it in another precision or "
-                "format alone",
-                "take one with plain safetensors (no `fp16` in their names) in every part",
-            )
-        if missing := shards.lacking(name.rpartition("/")[2] for name in tensors):
-            raise UsageError(f"{where} lacks {part}/{missing}", "fetch the pipeline's files again")
-        chosen += [*kept, *tensors]
-    if not any(name.endswith(".safetensors") for name in chosen):
-        raise UsageError(
-            f"{PIPELINE} of {where} names no part that has safetensors",
-            "fetch the pipeline's files again, as safetensors",
-        )
-    return chosen
-
-
-def _parts(index: Mapping[str, Any]) -> list[str]:
-    """The parts of a pipeline that are used: those with a library and a class, which have a folder
-    of their own."""
-    return sorted(
-        part
-        for part, made_of in index.items()
-        if isinstance(made_of, list)
-        and all(isinstance(word, str) for word in made_of)
-        and part != "safety_checker"
-        and shards.is_plain(part)
-    )
 
 
 def _refuse_odd(path: Path) -> None:
@@ -449,7 +399,7 @@ def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
 
 
 def _of_pipeline(found: Found) -> tuple[dict[str, str], Shape]:
-    kind = _text(_json(found.folder / PIPELINE).get("_class_name"))
+    kind = _text(_json(found.folder / pipelines.INDEX).get("_class_name"))
     return {}, Shape(kind)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from kit.core import jsonio
 from kit.core.errors import UsageError, WeightsUnavailable
 from kit.core.text import clean
-from kit.machine.weights import hub, listing, own, shards
+from kit.machine.weights import hub, listing, own, pipelines, shards
 from kit.machine.weights.fetch import Progress, nothing
 from kit.machine.weights.listing import Listing
 from kit.machine.weights.source import WeightSource
@@ -69,8 +69,8 @@ def completed(weights: Mapping[str, Any], progress: Progress = nothing) -> dict[
 def _whole(listed: Listing) -> list[str]:
     """Names of the model's files where the spec names none."""
     sizes = {name: file.size for name, file in listed.files.items()}
-    if own.PIPELINE in sizes:
-        return own.pipeline_files(sizes, _json(listed, own.PIPELINE), listed.repo)
+    if pipelines.INDEX in sizes:
+        return pipelines.files_of(sizes, _json(listed, pipelines.INDEX), listed.repo)
     sizes = {name: size for name, size in sizes.items() if "/" not in name}
     ggufs = sorted(name for name in sizes if name.lower().endswith(".gguf"))
     if own.CONFIG in sizes and any(name.endswith(".safetensors") for name in sizes):

@@ -17,6 +17,8 @@ from kit.core.text import clean
 
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"
+# What Transformers reads beside config and safetensors; other formats and code are left out.
+BESIDE = (".json", ".jinja", ".model", ".txt", ".tiktoken")
 _SUFFIX = ".safetensors"
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")

@@ -20,7 +20,6 @@ from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
-    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -29,6 +28,7 @@ from kit.spec.runtimes.contract import (
     option,
     options_schema,
 )
+from kit.spec.runtimes.pytorch import ENVIRONMENT, device, device_option, device_problems
 from kit.spec.runtimes.thin import converted_problems, queue_problems
 
 _INDEX = "model_index.json"
@@ -66,12 +66,7 @@ class Diffusers(Runtime):
             "What is computed in; auto is bfloat16 on a GPU, float32 on a CPU.",
             enum=["auto", "bfloat16", "float16", "float32"],
         ),
-        device=option(
-            "string",
-            "auto",
-            "Where it runs; auto is the GPU where the spec asks for one, else the CPU.",
-            enum=["auto", "cpu", "cuda"],
-        ),
+        device=device_option(),
     )
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
@@ -79,7 +74,7 @@ class Diffusers(Runtime):
             {
                 "model": WEIGHTS,
                 "alias": MODEL_NAME,
-                "device": _device(spec),
+                "device": device(spec),
                 "dtype": spec.runtime.options["dtype"],
                 "host": listen,
                 "port": self.port,
@@ -88,11 +83,7 @@ class Diffusers(Runtime):
 
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
-        return {
-            **QUIET,
-            "TOKENIZERS_PARALLELISM": "false",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS's fixed order of summation
-        }
+        return dict(ENVIRONMENT)
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         """OpenAI's images API; each image of a request has a seed of its own, from this one on."""
@@ -115,29 +106,11 @@ class Diffusers(Runtime):
                 spec, (_INDEX,), "name every file of the pipeline's folder, by its path in it"
             ),
             *image_problems(self, spec),
-            *_device_problems(spec),
+            *device_problems(spec),
             *_sampling_problems(spec),
             *_size_problems(spec),
             *queue_problems(spec),
         ]
-
-
-def _device(spec: RunSpec) -> str:
-    device = str(spec.runtime.options["device"])
-    return device if device != "auto" else "cuda" if spec.devices.gpus else "cpu"
-
-
-def _device_problems(spec: RunSpec) -> list[Problem]:
-    device, gpus = spec.runtime.options["device"], spec.devices.gpus
-    if device == "cuda" and not gpus:
-        message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
-    elif device == "cpu" and gpus:
-        message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
-    elif gpus > 1:
-        message, remedy = f"diffusers runs on one GPU; the spec asks for {gpus}", "1"
-    else:
-        return []
-    return [Problem("$.devices.gpus", message, f"set gpus to {remedy}, or choose another device")]
 
 
 def _sampling_problems(spec: RunSpec) -> list[Problem]:

@@ -17,7 +17,6 @@ from kit.core.model import Problem, Prompt, Repeat, RunSpec
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,
-    QUIET,
     WEIGHTS,
     PromptIds,
     Runtime,
@@ -31,6 +30,7 @@ from kit.spec.runtimes.contract import (
     options_schema,
     the_gguf,
 )
+from kit.spec.runtimes.pytorch import ENVIRONMENT, device, device_option, device_problems
 
 _NEEDED = "config.json"
 
@@ -67,12 +67,7 @@ class Transformers(Runtime):
             "bfloat16 on a GPU, float32 on a CPU.",
             enum=["auto", "bfloat16", "float16", "float32"],
         ),
-        device=option(
-            "string",
-            "auto",
-            "Where it runs; auto is the GPU where the spec asks for one, else the CPU.",
-            enum=["auto", "cpu", "cuda"],
-        ),
+        device=device_option(),
         attention=option(
             "string",
             "sdpa",
@@ -103,7 +98,7 @@ class Transformers(Runtime):
             {
                 "model": f"{WEIGHTS}/{gguf.path}" if gguf else WEIGHTS,
                 "alias": MODEL_NAME,
-                "device": _device(spec),
+                "device": device(spec),
                 "dtype": options["dtype"],
                 "attn": options["attention"],
                 "batch": options["batch"],
@@ -116,11 +111,7 @@ class Transformers(Runtime):
 
     def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
         """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
-        return {
-            **QUIET,
-            "TOKENIZERS_PARALLELISM": "false",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS's fixed order of summation
-        }
+        return dict(ENVIRONMENT)
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         extra = {
@@ -138,11 +129,6 @@ class Transformers(Runtime):
             *_device_problems(spec),
             *_queue_problems(spec),
         ]
-
-
-def _device(spec: RunSpec) -> str:
-    device = str(spec.runtime.options["device"])
-    return device if device != "auto" else "cuda" if spec.devices.gpus else "cpu"
 
 
 def _weight_problems(spec: RunSpec) -> list[Problem]:
@@ -163,9 +149,8 @@ def _weight_problems(spec: RunSpec) -> list[Problem]:
 
 
 def _device_problems(spec: RunSpec) -> list[Problem]:
-    device, gpus = spec.runtime.options["device"], spec.devices.gpus
     int4 = spec.runtime.options["quantisation"] == "int4"
-    if int4 and _device(spec) == "cuda" and spec.runtime.options["dtype"] in ("float16", "float32"):
+    if int4 and device(spec) == "cuda" and spec.runtime.options["dtype"] in ("float16", "float32"):
         return [
             Problem(
                 "$.runtime.options.dtype",
@@ -173,16 +158,7 @@ def _device_problems(spec: RunSpec) -> list[Problem]:
                 "choose bfloat16, or another quantisation",
             )
         ]
-    if device == "cuda" and not gpus:
-        message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
-    elif device == "cpu" and gpus:
-        message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
-    elif gpus > 1:
-        # Transformers shards a model over the processes that torchrun starts, one for each GPU.
-        message, remedy = f"transformers runs on one GPU; the spec asks for {gpus}", "1"
-    else:
-        return []
-    return [Problem("$.devices.gpus", message, f"set gpus to {remedy}, or choose another device")]
+    return device_problems(spec)
 
 
 def _queue_problems(spec: RunSpec) -> list[Problem]:
