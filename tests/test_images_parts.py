@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
+import shutil
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -13,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import ImageUnavailable
-from kit.machine.images import baselayer, deb, tree, wheels
+from kit.machine.images import baselayer, deb, inside, tree, wheels
 from kit.machine.images.tree import Tree
 
 EPOCH = 1750000000
@@ -284,6 +287,32 @@ def test_a_wheel_gives_its_modules_and_nothing_that_names_the_installing_machine
     info = {f"evil-1.0.dist-info/{n}" for n in ("METADATA", "WHEEL", "entry_points.txt")}
     assert paths == {"evil/main.py", "pure.py", *info}
     assert {e.mode for e in system.entries.values() if e.at is not None} == {0o644}
+
+
+def test_of_a_compiled_wheel_only_what_is_asked_for_is_kept(tmp_path: Path, system: Tree) -> None:
+    files = {"bin__server": b"1", "bin__bench": b"2", "lib__liba.so": b"3", "evil__main.py": b"4"}
+    wheels.unpack(wheel(tmp_path, **files), NAME, system, keep=("bin/server", "lib/lib"))
+    paths = {name for name, e in system.entries.items() if e.at is not None}
+    assert paths == {"opt/kit/bin/server", "opt/kit/lib/liba.so"}
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="no linker here: the sandbox has one")
+def test_a_cuda_toolkit_of_wheels_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toolkit = tmp_path / "nvidia/cu13"
+    for name in ("bin/nvcc", "nvvm/bin/cicc", "lib/libcudart.so.13", "lib/libcublasLt.so.13"):
+        (toolkit / name).parent.mkdir(parents=True, exist_ok=True)
+        (toolkit / name).write_text("#!/bin/sh\necho ran\n")
+    for name in ("CUDACXX", "CUDAToolkit_ROOT"):
+        monkeypatch.setenv(name, "")  # so that what is set is taken back
+    inside.complete(toolkit)
+    for program in ("bin/nvcc", "nvvm/bin/cicc"):
+        assert subprocess.check_output([toolkit / program]) == b"ran\n"
+    assert (toolkit / "lib64/libcublasLt.so").resolve() == toolkit / "lib/libcublasLt.so.13"
+    assert (toolkit / "lib64/libcudart.so").exists()
+    assert b"libcuda.so.1\0" in (toolkit / "lib64/stubs/libcuda.so").read_bytes()
+    assert os.environ["CUDACXX"] == str(toolkit / "bin/nvcc")
 
 
 @pytest.mark.parametrize("name", ["../canary", "evil/../../canary", "a\x1b", "a\nb", "x" * 300])

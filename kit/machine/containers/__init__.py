@@ -7,11 +7,12 @@ dead runs. Every error of docker-py becomes a `KitError` here.
 
 from kit.machine.containers.container import (
     LOG_DRIVER,
-    LOG_LIMITS,
+    LOG_FILE_MIB,
     Container,
     ContainerConfig,
     Exit,
     environment,
+    log_limits,
     tmpfs,
 )
 from kit.machine.containers.engine import Engine, connect
@@ -31,7 +32,7 @@ from kit.machine.containers.owners import labels
 __all__ = (
     "EGRESS",
     "LOG_DRIVER",
-    "LOG_LIMITS",
+    "LOG_FILE_MIB",
     "Container",
     "ContainerConfig",
     "Engine",
@@ -45,6 +46,7 @@ __all__ = (
     "gpu_request",
     "identity",
     "labels",
+    "log_limits",
     "network_plan",
     "shifts_users",
     "tmpfs",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kit.machine.containers import (
     LOG_DRIVER,
-    LOG_LIMITS,
     ContainerConfig,
     environment,
+    log_limits,
     tmpfs,
 )
 
@@ -23,7 +23,7 @@ def command_line(config: ContainerConfig) -> tuple[str, ...]:
     argv += [f"--publish=127.0.0.1::{config.publish}"] if config.publish else []
     argv += _gpu_arguments(config)
     argv += ["--no-healthcheck", f"--log-driver={LOG_DRIVER}"]
-    argv += [f"--log-opt={key}={value}" for key, value in LOG_LIMITS.items()]
+    argv += [f"--log-opt={key}={value}" for key, value in log_limits(config).items()]
     argv += [f"--label={key}={value}" for key, value in config.labels.items()]
     argv += [f"--env={key}={value}" for key, value in environment(config).items()]
     for target, path in sorted(config.mounts.items()):

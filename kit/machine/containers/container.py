@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TMPFS = "rw,noexec,nosuid,nodev,mode=1777,size=256m"
 # Podman lays a writable folder of any size over /var/tmp where nothing else does.
 _EMPTY = "ro,noexec,nosuid,nodev,size=4k"
-LOG_DRIVER, LOG_LIMITS = "json-file", {"max-size": "64m", "max-file": "2"}
+LOG_DRIVER, LOG_FILE_MIB = "json-file", 64
 
 
 class ContainerConfig(NamedTuple):
@@ -27,7 +27,8 @@ class ContainerConfig(NamedTuple):
     name, ``host``, or ``bridge`` with ``publish`` (a port inside, published on a free port of
     127.0.0.1). ``gpu_ids`` are device ids for ``gpu_driver``. ``scratch_bytes`` is the size of
     /tmp; if given, programs may run from it, for compiling. ``output`` is a folder of the host that
-    the container may write to, at /out.
+    the container may write to, at /out. Of what it prints the last ``log_files`` files are kept,
+    of `LOG_FILE_MIB` each.
     """
 
     image: str
@@ -46,6 +47,7 @@ class ContainerConfig(NamedTuple):
     gpu_ids: tuple[str, ...] = ()
     scratch_bytes: int = 0
     output: Path | None = None
+    log_files: int = 2
 
 
 class Exit(NamedTuple):
@@ -192,9 +194,14 @@ def arguments(config: ContainerConfig) -> dict[str, Any]:
         "healthcheck": {
             "test": ["NONE"]
         },  # an image's own health check would run inside measured phases
-        "log_config": LogConfig(type=LOG_DRIVER, config=LOG_LIMITS),
+        "log_config": LogConfig(type=LOG_DRIVER, config=log_limits(config)),
         "use_config_proxy": False,
     }
+
+
+def log_limits(config: ContainerConfig) -> dict[str, str]:
+    """The log driver's options: how much is kept of what the container prints."""
+    return {"max-size": f"{LOG_FILE_MIB}m", "max-file": str(config.log_files)}
 
 
 def environment(config: ContainerConfig) -> dict[str, str]:

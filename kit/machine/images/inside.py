@@ -12,6 +12,7 @@ import base64
 import importlib
 import json
 import os
+import subprocess
 import sys
 import tarfile
 import tomllib
@@ -20,6 +21,7 @@ from pathlib import Path
 
 WORK = Path("/tmp")  # noqa: S108 the sandbox's own
 LINE = 6144  # of three bytes to four characters: below what an engine's log splits
+JOBS = 8  # at most, side by side: a compiler of CUDA code takes more than a gigabyte
 
 
 def main(folder: Path, target: Path | None) -> None:
@@ -43,12 +45,15 @@ def build(folder: Path) -> Path:
     for wheel in sorted((folder / "tools").iterdir()):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tools)  # noqa: S202 in a sandbox, where it can harm nothing
+    for toolkit in tools.glob("nvidia/cu*"):
+        complete(toolkit)
     with tarfile.open(folder / "source.tar.gz") as archive:
         archive.extractall(WORK / "source")  # noqa: S202
     (top,) = (WORK / "source").iterdir()
     settings = json.loads((folder / "settings.json").read_text())
     os.environ |= {"CMAKE_ARGS": " ".join(settings["cmake"]), "HOME": str(WORK)}
     os.environ["SOURCE_DATE_EPOCH"] = str(settings["epoch"])
+    os.environ["CMAKE_BUILD_PARALLEL_LEVEL"] = str(min(JOBS, len(os.sched_getaffinity(0))))
     os.chdir(top)
     sys.path.insert(0, str(tools))
     backend = tomllib.loads(Path("pyproject.toml").read_text())["build-system"]["build-backend"]
@@ -57,6 +62,25 @@ def build(folder: Path) -> Path:
     for name in filter(None, inner.split(".")):
         hook = getattr(hook, name)
     return out / str(hook.build_wheel(str(out), {"build-dir": str(WORK / "build")}))
+
+
+def complete(toolkit: Path) -> None:
+    """Make a CUDA toolkit of NVIDIA's wheels, which lack what a compiler and a linker look for.
+
+    Programs are executable; libraries have the names that one links by, and lie where nvcc looks.
+    The driver's library comes from the host that runs the result: here it is an empty one.
+    """
+    for place in (*toolkit.glob("bin/*"), *toolkit.glob("nvvm/bin/*")):
+        place.chmod(0o755)
+    lib = toolkit / "lib"
+    for library in sorted(lib.glob("lib*.so.*")):
+        (lib / library.name.partition(".so.")[0]).with_suffix(".so").symlink_to(library.name)
+    (toolkit / "lib64").symlink_to("lib")
+    stub = lib / "stubs" / "libcuda.so"
+    stub.parent.mkdir()
+    linker = ["gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", str(stub), "-x", "c", os.devnull]
+    subprocess.run(linker, check=True)
+    os.environ |= {"CUDACXX": str(toolkit / "bin" / "nvcc"), "CUDAToolkit_ROOT": str(toolkit)}
 
 
 if __name__ == "__main__":

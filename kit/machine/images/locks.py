@@ -45,7 +45,7 @@ FileName = Annotated[
 ]
 Text = Annotated[str, Meta(pattern=r"\A[ -~]{1,120}\Z")]
 Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_./=-]{1,100}\Z")]
-Setting = Annotated[str, Meta(pattern=r"\A-D[A-Z][A-Z0-9_]{0,59}=[A-Za-z0-9_.]{1,60}\Z")]
+Setting = Annotated[str, Meta(pattern=r"\A-D[A-Z][A-Z0-9_]{0,59}=[A-Za-z0-9_.;-]{1,60}\Z")]
 Size = Annotated[int, Meta(ge=1, le=1 << 31)]
 
 DebName = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9+.-]{1,99}\Z")]
@@ -83,13 +83,15 @@ class Compile(Closed, frozen=True, kw_only=True):
     """A compilation of ``source`` in a sandbox.
 
     It runs in the base ``builder``, by the backend in the source's pyproject.toml, with the wheels
-    of ``tools`` and CMake's ``settings``.
+    of ``tools`` and CMake's ``settings``. The image gets the Python package; with ``keep`` it gets
+    what of the wheel begins with one of these paths instead, for instance a program.
 
     ``tools`` and ``source`` are written by `kit images lock`.
     """
 
     builder: Folder
     settings: Annotated[tuple[Setting, ...], Meta(max_length=32)] = ()
+    keep: Annotated[tuple[Word, ...], Meta(max_length=32)] = ()
     tools: Packages = ()
     source: Package | None = None
 

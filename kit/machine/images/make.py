@@ -151,7 +151,7 @@ def _compile(
     builder = baselayer.ensure(lock, wanted.builder, say, progress, own=recipe.own)
     files = wheels.collect((*wanted.tools, wanted.source), say, progress)
     name, wheel = sandbox.compiled(wanted, (lock, builder.layer), files, work, say, progress)
-    wheels.unpack(wheel, name, into, leave_out=_OF_CMAKE)
+    wheels.unpack(wheel, name, into, keep=wanted.keep, leave_out=() if wanted.keep else _OF_CMAKE)
     return builder.drift
 
 

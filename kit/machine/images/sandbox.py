@@ -22,16 +22,17 @@ from pathlib import Path
 from kit.core import jsonio
 from kit.core.errors import ImageUnavailable
 from kit.machine import containers
-from kit.machine.containers import Container, ContainerConfig, Engine
+from kit.machine.containers import LOG_FILE_MIB, Container, ContainerConfig, Engine
 from kit.machine.images import bundle, inside
 from kit.machine.images.configuration import document
 from kit.machine.images.locks import BaseLock, Compile, Package
 from kit.machine.images.tree import Layer, Tree, write
 from kit.machine.images.wheels import Progress, Say
 
-MEMORY_BYTES, SCRATCH_BYTES, PIDS = 8 << 30, 5 << 30, 2048
+MEMORY_BYTES, SCRATCH_BYTES, PIDS = 16 << 30, 6 << 30, 2048
 TIME_S = 2 * 3600
 MAX_WHEEL = 512 << 20
+_MAX_OUTPUT = MAX_WHEEL * 3 // 2  # in base64, with what the engine's log adds to a line
 _PLACE = "kit"
 _STEP = re.compile(r"^\[(\d{1,6})/(\d{1,6})\]", re.MULTILINE)  # ninja's progress
 
@@ -121,6 +122,7 @@ def _container(engine: Engine, reference: str) -> Iterator[Container]:
             shm_bytes=64 << 20,
             pids=PIDS,
             scratch_bytes=SCRATCH_BYTES,
+            log_files=(_MAX_OUTPUT >> 20) // LOG_FILE_MIB + 1,
         )
     )
     try:
@@ -145,9 +147,9 @@ def _output(box: Container, progress: Progress) -> bytes:
         reason = "it ran out of memory" if ended.out_of_memory else box.tail(8).strip()
         raise ImageUnavailable(
             f"the source archive could not be compiled: {reason!a:.800}",
-            "`kit images build` may be repeated; compiling needs 8 GiB of memory",
+            "`kit images build` may be repeated; compiling needs up to 16 GiB of memory",
         )
-    return box.output(MAX_WHEEL * 3 // 2)
+    return box.output(_MAX_OUTPUT)
 
 
 def _wheel(output: bytes, source: Package, work: Path) -> tuple[str, Path]:

@@ -97,10 +97,18 @@ def refuse_missing(output: str) -> None:
         )
 
 
-def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) -> None:
+def unpack(
+    wheel: Path,
+    name: str,
+    tree: Tree,
+    *,
+    keep: tuple[str, ...] = (),
+    leave_out: tuple[str, ...] = (),
+) -> None:
     """Add the modules of a wheel called ``name`` (its file name) to ``tree``, below /opt/kit.
 
-    Paths that begin with one of ``leave_out`` are left out.
+    Paths that begin with one of ``leave_out`` are left out; with ``keep`` all that do not begin
+    with one of these.
 
     Raises:
         ImageUnavailable: it is no wheel, or has an unsafe name.
@@ -115,7 +123,7 @@ def unpack(wheel: Path, name: str, tree: Tree, leave_out: tuple[str, ...] = ()) 
             source = WheelFile(archive)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # of byte code, which is left out
-                install(source, cast(Any, _Destination(tree, leave_out)), {})
+                install(source, cast(Any, _Destination(tree, keep, leave_out)), {})
     except KitError:
         raise
     except Exception as error:  # exceptions of zipfile and installer on a file that is no wheel
@@ -140,8 +148,9 @@ def _is_program(place: str) -> bool:
 class _Destination:
     """`installer`'s destination of a wheel's files: modules into a tree, the rest is dropped."""
 
-    def __init__(self, tree: Tree, leave_out: tuple[str, ...]) -> None:
+    def __init__(self, tree: Tree, keep: tuple[str, ...], leave_out: tuple[str, ...]) -> None:
         self._tree = tree
+        self._keep = keep
         self._leave_out = leave_out
 
     def write_file(
@@ -151,7 +160,8 @@ class _Destination:
 
         place = clean(str(path))
         is_code = scheme in ("purelib", "platlib") and "__pycache__" not in place.split("/")
-        if is_code and not place.startswith(self._leave_out):
+        is_kept = not self._keep or place.startswith(self._keep)
+        if is_code and is_kept and not place.startswith(self._leave_out):
             mode = 0o755 if is_executable and _is_program(place) else 0o644
             self._tree.file(f"{HOME}/{place}", stream, mode)
         return RecordEntry(str(path), None, None)
