@@ -135,6 +135,10 @@ def more_steps_counted(run: Path) -> None:
     rewritten(run, lambda line: line.update(steps=800), "requests")
 
 
+def other_count_of_server(run: Path) -> None:
+    rewritten(run, lambda line: line["usage"].update(images=7), "responses")
+
+
 def no_account(run: Path) -> None:
     rewritten(run, lambda line: line.pop("images"), "requests")
     rewritten(run, lambda line: line.pop("images"), "responses")
@@ -174,6 +178,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "sides": (other_sides, "pixels"),
     "place": (other_place, "it is called"),
     "images": (more_images_counted, "20 images counted, 2 named"),
+    "server's images": (other_count_of_server, "2 images, the server said 7"),
     "steps": (more_steps_counted, "800 denoising steps"),
     "no account": (no_account, "no account"),
     "name": (short_name, "it is called '00000-0.png'"),
