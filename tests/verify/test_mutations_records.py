@@ -433,6 +433,13 @@ def test_row_40_token_ids_of_a_later_launch(run: Path) -> None:
     assert sealed_again(run, forge) == {"TOKEN_COUNTS"}
 
 
+@pytest.mark.parametrize("reason", ["abort", "content_filter", "", None])
+def test_row_40_a_good_answer_without_a_good_end(run: Path, reason: str | None) -> None:
+    forge = lambda lines: lines[-1].update(finish_reason=reason)  # noqa: E731
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, forge), derive=True)
+    assert codes == {"FINISH_REASON"}
+
+
 def test_row_41_text_swapped(run: Path) -> None:
     def forge(lines: list[dict[str, Any]]) -> None:
         lines[-1]["text"] = "what was never said"

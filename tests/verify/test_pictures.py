@@ -197,6 +197,11 @@ def test_a_forged_image_or_count_is_found(run: Path, name: str) -> None:
     assert words in found.get("IMAGE_HASH", ""), found
 
 
+def test_a_finish_reason_of_images_is_found(run: Path) -> None:
+    rewritten(run, lambda line: line.update(finish_reason="stop"), "requests")
+    assert "reason 'stop'" in failed(golden.reseal(run))["FINISH_REASON"]
+
+
 def test_images_in_a_run_of_texts_are_found(tmp_path: Path) -> None:
     run = golden.copied(tmp_path)
     image = {"file": "images/00000-0.png", "sha256": "0" * 64, "width": 1, "height": 1}

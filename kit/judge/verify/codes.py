@@ -58,6 +58,7 @@ L4 = {
     "LAUNCH_MISSING": "a launch or a part of one is missing",
     "REQUEST_MISSING": "a scheduled request has no record, or a record no schedule",
     "REQUEST_COUNTS": "requests do not match the counts in the journal",
+    "FINISH_REASON": "an answer that counts as good ended for a reason that is no end",
     "TOKEN_COUNTS": "a token count contradicts the server's own, or what was asked for",
     "TEXT_HASH": "a text is not the one that its hash names",
     "IMAGE_HASH": "an image is not the one that was hashed, or not as many as were counted",

@@ -8,8 +8,8 @@ The states of an answer::
 It succeeded if all of this holds: HTTP says that it is complete; the server gave a finish reason
 that is an end (`kit.measure.drive.dialects.ENDS`); it sent its end mark, if its dialect has one;
 and nothing in it reports an error. Everything else is a failure with a code and its evidence.
-Counts, extra fields and texts decide nothing: they may be null, absent or unknown. One count does: an
-answer with other images than its server counted is not whole.
+Counts, extra fields and texts decide nothing: they may be null, absent or unknown. One count does:
+an answer with other images than its server counted is not whole.
 """
 
 from __future__ import annotations
