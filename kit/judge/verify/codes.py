@@ -55,6 +55,7 @@ L4 = {
     "JOURNAL_CHAIN": "the journal is cut, reordered or edited",
     "JOURNAL_ENDS": "the journal does not begin or end as the manifest says",
     "PLAN_HASHES": "spec, plan and schedule do not belong together",
+    "FILE_UNNAMED": "a sealed file that nothing in the plan names",
     "LAUNCH_MISSING": "a launch or a part of one is missing",
     "REQUEST_MISSING": "a scheduled request has no record, or a record no schedule",
     "REQUEST_COUNTS": "requests do not match the counts in the journal",
