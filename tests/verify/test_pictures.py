@@ -16,7 +16,9 @@ from kit.judge import verify
 from kit.judge.compare import work
 from kit.judge.compare.outputs import outputs
 from kit.record import records
+from kit.show.render import rows
 from kit.show.report.written import written
+from kit.show.rounding import four
 from kit.show.runlist import listing, runrow
 from tests import golden
 
@@ -78,6 +80,19 @@ def test_the_list_of_runs_has_joules_per_image_as_a_number(sound: Path) -> None:
     value = results_of(sound)["metrics"]["gpu_energy_per_image"]["value"]
     assert (document["energy_j_per_image"], document["energy_scope"]) == (value, "gpu")
     assert document["energy_j_per_output_token"] is None
+
+
+@pytest.mark.parametrize("columns", ["160", "100"])
+def test_the_list_of_runs_shows_joules_per_image_with_their_unit(
+    sound: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows.runs([runrow.read(sound)])
+    value = results_of(sound)["metrics"]["gpu_energy_per_image"]["value"]
+    assert f" {four(value)} J/image GPU " in capsys.readouterr().out
 
 
 def test_texts_and_images_are_no_equal_work(sound: Path, tmp_path: Path) -> None:
