@@ -88,8 +88,10 @@ def _energy(row: Row) -> str:
     """Joules per output token, or per image with their unit, which is not the column's."""
     if row.joules_image is None:
         return row.energy
-    of = "est." if row.scope == "estimate" else SCOPES[row.scope].short
-    return f"{four(row.joules_image)} {ENERGY_PER['image'].short} {of}"
+    joules = f"{four(row.joules_image)} {ENERGY_PER['image'].short}"
+    if row.scope == "estimate":
+        return f"{joules} est."
+    return f"{joules} {SCOPES[row.scope].short}"
 
 
 def amount(number: int | None) -> str:
