@@ -41,11 +41,15 @@ def spooled(place: Workplace) -> int:
 
 
 def test_images_of_a_whole_run_are_sealed_and_verified(place: Workplace) -> None:
-    done = place.kit("run", place.spec(painter.spec(2)), "--runs", place.runs)
+    done = place.kit("run", place.spec(painter.spec(3)), "--runs", place.runs)
     assert done.returncode == 0, done.stderr
     run = Path(done.stdout.strip())
-    assert len(list(run.glob("launches/000/images/*.png"))) == 6
+    assert len(list(run.glob("launches/000/images/*.png"))) == 8
     assert place.kit("verify", run).returncode == 0
+    live = [e["data"] for e in lines(run / "events.jsonl") if e["kind"] == "live"]
+    told = [data["progress"] for data in live if "progress" in data]
+    assert {progress["images"] for progress in told} >= {2, 6}
+    assert all(progress["images"] == 2 * progress["done"] for progress in told)
 
 
 @pytest.mark.parametrize(
