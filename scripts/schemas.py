@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from kit.core import facts, model, resources
 from kit.energy import names, scopes
-from kit.energy.reasontable import KINDS
+from kit.energy.noticetable import KINDS
 from kit.energy.results import document
 
 _SCOPES, _OTHERS = tuple(scopes.SCOPES), tuple(scopes.COMPARATORS)

@@ -118,6 +118,24 @@ def test_what_was_pinned_can_be_fetched(
     assert "nothing lacks" in capsys.readouterr().err
 
 
+def test_of_a_branch_with_every_hash_it_is_said_that_it_may_move(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hub.running({REPO: safetensors.model(2)}) as at:
+        assert pin(at, monkeypatch, spec) == 0
+        commit = f'"revision": "{hub.commit_of(REPO)}"'
+        of_branch = spec.read_text().replace(commit, '"revision": "v1.0"')
+        spec.write_text(of_branch)
+        capsys.readouterr()
+        assert pin(at, monkeypatch, spec) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "nothing lacks" in said
+    assert said.count("revision v1.0 is a branch or a tag, which may move: the hashes pin") == 1
+    assert spec.read_text() == of_branch
+    assert main.dispatch(["check", str(spec)]) == 0
+    assert "v1.0 is a branch or a tag" in " ".join("".join(capsys.readouterr()).split())
+
+
 def test_one_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {name: b"GGUF" + name.encode() for name in ("m-q4.gguf", "m-q8.gguf")}
     gguf = {"runtime": {"name": "transformers"}, "image": THEIRS}

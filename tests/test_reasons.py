@@ -19,8 +19,7 @@ import kit
 from kit.core import jsonio
 from kit.energy import reasons, results
 from kit.energy.reason import Reason, plain
-from kit.energy.reasons import Notice, notices, sentence
-from kit.energy.reasontable import KINDS
+from kit.energy.reasons import KINDS, Notice, notices, sentence
 from kit.energy.results.document import NoticeRecord
 from kit.energy.results.formerwords import FORMULAS_4
 from kit.energy.results.older import in_words
@@ -31,6 +30,7 @@ from kit.show.report import tidy
 from tests.committed import ALL
 
 PACKAGE = Path(kit.__file__).parent
+TABLES = ("reasontable.py", "noticetable.py")
 _VALUE = re.compile(r"\{(\w+)")
 
 
@@ -64,7 +64,7 @@ def test_each_reason_that_is_made_is_registered_with_its_values() -> None:
         # What a loop needs before its value is known is put in afterwards.
         assert values is None or values <= set(KINDS[code].values), where
     named = {code for _, code, _ in found}
-    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name != "reasontable.py")
+    source = "".join(p.read_text() for p in PACKAGE.rglob("*.py") if p.name not in TABLES)
     assert [c for c in KINDS if c not in named and c not in source and not _by_name(c)] == []
 
 

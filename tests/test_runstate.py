@@ -13,6 +13,8 @@ from kit.record import events
 from kit.show.live.runstate import RunState
 from kit.show.live.snapshot import SECOND_NS, RunSnapshot, scope_of
 from kit.show.live.trace import Trace, columns
+from kit.tui.live.tiles import tiles
+from kit.tui.live.words import View
 from tests.committed import H200
 from tests.plans import facts_in
 from tests.tui.story import Story
@@ -241,6 +243,22 @@ def test_columns_without_a_value_are_empty() -> None:
         9.0,
     ]
     assert SECOND_NS == S
+
+
+def test_a_run_of_images_has_energy_by_image_and_none_by_token() -> None:
+    run = Run().measured()
+    run.add("live", 0.5, joules={"gpu0": 0.0})
+    progress = {"stage": "measured", "done": 1, "total": 4, "images": 20}
+    snapshot = run.add("live", 1.0, joules={"gpu0": 100.0}, progress=progress)
+    made = snapshot.progress
+    assert (made.images, made.joules_image, made.joules_scope) == (20, 5.0, "gpu")
+    assert made.images_s == pytest.approx(20 * (made.requests_s or 0))
+    assert (made.tokens, made.tokens_s, made.joules_token) == (None, None, None)
+    shown = tiles(View(snapshot, run.t))
+    assert shown[4].main.endswith(" images/s")
+    assert shown[5][:3] == ("J/image", "5.00 J/image", "GPU") and shown[5].more == "of 20 images"
+    snapshot = run.add("phase.begin", 0.1, launch=1, phase="warmup", part=None)
+    assert tiles(View(snapshot, run.t))[5].title == "J/image", "it stays what the run makes"
 
 
 def test_energy_per_token_is_of_the_scope_that_was_divided() -> None:

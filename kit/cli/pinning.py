@@ -13,6 +13,7 @@ from kit.cli.paths import Named
 from kit.core import jsonio, jsonplace, onestep
 from kit.core.errors import Interrupted, SpecInvalid, UsageError
 from kit.core.text import clean
+from kit.machine import weights
 from kit.machine.weights import pin
 from kit.machine.weights.fetch import Progress
 from kit.spec import spec as specs
@@ -72,6 +73,9 @@ def _completed(path: Path, progress: Progress) -> tuple[str, str]:
     if not document["weights"]:
         raise UsageError(f"{path} needs no weights", "leave it out")
     if pin.is_pinned(document["weights"]):
+        wanted = specs.parse(text.encode(), str(path)).weights
+        for branch in weights.branches(wanted) if wanted else ():
+            say(f"{path}: {branch}")
         return text, text
     new = template.with_weights(text, pin.completed(document["weights"], progress))
     pinned = specs.parse(new.encode(), f"{path}, pinned,").weights

@@ -485,26 +485,3 @@ class Manifest(Record, frozen=True, kw_only=True):
     model: WeightsSpec | None
     clock: dict[str, str]
     files: tuple[ManifestFile, ...]
-
-
-# --- what a workload makes -------------------------------------------------------------------
-
-
-class Picture(NamedTuple):
-    """Images wanted of a prompt: how many, their sides (pixels), denoising steps, guidance."""
-
-    images: int
-    width: int
-    height: int
-    steps: int
-    guidance: float
-
-
-class Prompt(NamedTuple):
-    """One piece of work: an id that may be published, the text, and what is wanted of it: a text
-    of ``max_tokens``, or images."""
-
-    item: str
-    text: str
-    max_tokens: int
-    picture: Picture | None = None

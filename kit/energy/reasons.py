@@ -1,8 +1,8 @@
 """The sentence of a reason or a notice, made from the table of codes for every face.
 
-A reason (`kit.energy.reason.Reason`) is a code with values; `kit.energy.reasontable` has each
-code's sentence. Nothing reads a sentence. Results before formulas 5 hold sentences: `sentence`
-gives these as they stand.
+A reason (`kit.energy.reason.Reason`) is a code with values; `kit.energy.reasontable` and
+`kit.energy.noticetable` have each code's sentence. Nothing reads a sentence. Results before
+formulas 5 hold sentences: `sentence` gives these as they stand.
 
 A `Wording` is what all of it is called: `TODAY`, or what sealed results of other formulas hold.
 """
@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kit.core.units import QUANTITIES
-from kit.energy import names
+from kit.energy import names, noticetable, reasontable
 from kit.energy.reason import CODE, Reason
-from kit.energy.reasontable import KINDS
 
 
 class Wording(NamedTuple):
@@ -55,6 +54,7 @@ _VOCABULARIES: dict[str, Mapping[str, str]] = {
     "quantity": {name: quantity.text for name, quantity in QUANTITIES.items()},
     "scope": {n: title.full for n, title in {**names.SCOPES, **names.COMPARATORS}.items()},
 }
+KINDS = {**reasontable.KINDS, **noticetable.KINDS}
 TODAY = Wording({code: kind.sentence for code, kind in KINDS.items()}, _VOCABULARIES)
 
 _LAUNCHES = "launches"

@@ -24,10 +24,10 @@ from kit.core.model import (
     MeterSpec,
     Mount,
     Plan,
-    Prompt,
     RunSpec,
     ScheduledRequest,
 )
+from kit.core.prompt import Prompt
 from kit.machine import containers, host, images, weights
 from kit.measure import meters
 from kit.spec import runtimes, workloads

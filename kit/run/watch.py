@@ -123,7 +123,7 @@ class Watch:
                 elif line.get("event") == "live":
                     self._take_live(line)
         if progress and progress.get("event") == "progress":
-            keys = ("stage", "done", "total", "tokens")
+            keys = ("stage", "done", "total", "tokens", "images")
             self._live["progress"] = {k: progress[k] for k in keys if k in progress}
 
     def _take_live(self, line: dict[str, Any]) -> None:

@@ -55,6 +55,14 @@ def test_an_answer_has_no_more_images_than_a_spec_may_ask_for(images: int, statu
     assert len(response.images or ()) == (images if status == "ok" else 0)
 
 
+@pytest.mark.parametrize("counted", [1, "1", 2, 0, "2", None, "many", [2]])
+def test_an_answer_with_other_images_than_its_server_counts_fails(counted: Any) -> None:
+    request, response = answered({"data": [entry(WHOLE)], "usage": {"images": counted}})
+    is_other = counted in (2, 0, "2")
+    assert request.code == ("image_count" if is_other else None)
+    assert len(response.images or ()) == (0 if is_other else 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -17,12 +17,11 @@ from kit.core.model import (
     Determinism,
     DevicesSpec,
     ImageSpec,
-    Picture,
-    Prompt,
     SamplingSpec,
     WeightsSpec,
     WorkloadSpec,
 )
+from kit.core.prompt import Picture, Prompt
 from kit.machine import images
 from kit.spec import runtimes
 from kit.spec.runtimes import contract

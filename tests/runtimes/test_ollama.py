@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import ArrivalsSpec, DevicesSpec, LimitsSpec, Prompt, SamplingSpec, WorkloadSpec
+from kit.core.model import ArrivalsSpec, DevicesSpec, LimitsSpec, SamplingSpec, WorkloadSpec
+from kit.core.prompt import Prompt
 from kit.measure.drive.parse import Raw, finished
 from kit.run import steps
 from kit.spec import runtimes

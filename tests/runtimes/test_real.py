@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import ArrivalsSpec, Mount, Plan, Prompt, RunSpec, WeightFile
+from kit.core.model import ArrivalsSpec, Mount, Plan, RunSpec, WeightFile
+from kit.core.prompt import Prompt
 from kit.machine import containers, images, weights
 from kit.machine.weights import derive
 from kit.run.launch import Running, launched

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import Prompt, RunSpec
+from kit.core.model import RunSpec
+from kit.core.prompt import Prompt
 from kit.machine import containers
 from kit.run.launch import Running
 from kit.spec import runtimes

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import ArrivalsSpec, Prompt, RunSpec
+from kit.core.model import ArrivalsSpec, RunSpec
+from kit.core.prompt import Prompt
 from kit.machine import containers
 from kit.run.launch import Running
 from kit.spec import runtimes

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.core.model import Prompt
+from kit.core.prompt import Prompt
 from kit.spec import runtimes
 from tests.runtimes.specs import spec
 from tests.runtimes.thin import (

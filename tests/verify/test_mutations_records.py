@@ -433,6 +433,37 @@ def test_row_40_token_ids_of_a_later_launch(run: Path) -> None:
     assert sealed_again(run, forge) == {"TOKEN_COUNTS"}
 
 
+@pytest.mark.parametrize("reason", ["abort", "content_filter", "", None])
+def test_row_40_a_good_answer_without_a_good_end(run: Path, reason: str | None) -> None:
+    forge = lambda lines: lines[-1].update(finish_reason=reason)  # noqa: E731
+    codes = sealed_again(run, lambda r: golden.edit_lines(r / REQUESTS, forge), derive=True)
+    assert codes == {"FINISH_REASON"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "inputs/prompts.txt",
+        f"inputs/calibration/{'0' * 64}.json",
+        "env/between.json",
+        "private/names.json",
+        "paper.pdf",
+    ],
+)
+def test_a_sealed_file_that_nothing_names(run: Path, name: str) -> None:
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_bytes(b"{}")
+    verdict = verify(golden.reseal(run))
+    assert failed(verdict) == {"FILE_UNNAMED"}
+    assert name in verdict.failures[0].message
+
+
+def test_a_bill_of_materials_without_its_recipe(run: Path) -> None:
+    shutil.rmtree(run / "inputs/image")
+    (run / "inputs/sbom.cdx.json").write_bytes(b"{}")
+    assert "FILE_UNNAMED" in failed(verify(golden.reseal(run)))
+
+
 def test_row_41_text_swapped(run: Path) -> None:
     def forge(lines: list[dict[str, Any]]) -> None:
         lines[-1]["text"] = "what was never said"

@@ -53,6 +53,15 @@ def other_bodies(run: Path) -> None:
     reschedule(run)
 
 
+def other_end(run: Path) -> None:
+    path = run / "launches/000/requests.jsonl"
+    golden.edit_lines(path, lambda lines: lines[-1].update(finish_reason="enough"))
+
+
+def one_more_input(run: Path) -> None:
+    (run / "inputs/energy-prices.json").write_bytes(b"{}")
+
+
 def without_finding(code: str) -> Change:
     def forge(events: list[dict[str, Any]]) -> None:
         gone = [e for e in events if e["kind"] == "finding" and e["data"]["code"] == code]
@@ -69,6 +78,8 @@ RULES: dict[str, tuple[Change, str]] = {
     "another port": (launched(port=8081), "LAUNCH_DIFFERS"),
     "another network": (launched(network="loopback", egress="open"), "LAUNCH_DIFFERS"),
     "other bodies of requests": (other_bodies, "SCHEDULE_DIFFERS"),
+    "another finish reason": (other_end, "FINISH_REASON"),
+    "another input": (one_more_input, "FILE_UNNAMED"),
 }
 
 

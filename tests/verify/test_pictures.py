@@ -16,7 +16,9 @@ from kit.judge import verify
 from kit.judge.compare import work
 from kit.judge.compare.outputs import outputs
 from kit.record import records
+from kit.show.render import rows
 from kit.show.report.written import written
+from kit.show.rounding import four
 from kit.show.runlist import listing, runrow
 from tests import golden
 
@@ -80,6 +82,19 @@ def test_the_list_of_runs_has_joules_per_image_as_a_number(sound: Path) -> None:
     assert document["energy_j_per_output_token"] is None
 
 
+@pytest.mark.parametrize("columns", ["160", "100"])
+def test_the_list_of_runs_shows_joules_per_image_with_their_unit(
+    sound: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    rows.runs([runrow.read(sound)])
+    value = results_of(sound)["metrics"]["gpu_energy_per_image"]["value"]
+    assert f" {four(value)} J/image GPU " in capsys.readouterr().out
+
+
 def test_texts_and_images_are_no_equal_work(sound: Path, tmp_path: Path) -> None:
     pair = records.read(sound), records.read(golden.copied(tmp_path))
     assert "images against texts" in str(work.compare(*pair))
@@ -135,6 +150,10 @@ def more_steps_counted(run: Path) -> None:
     rewritten(run, lambda line: line.update(steps=800), "requests")
 
 
+def other_count_of_server(run: Path) -> None:
+    rewritten(run, lambda line: line["usage"].update(images=7), "responses")
+
+
 def no_account(run: Path) -> None:
     rewritten(run, lambda line: line.pop("images"), "requests")
     rewritten(run, lambda line: line.pop("images"), "responses")
@@ -174,6 +193,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "sides": (other_sides, "pixels"),
     "place": (other_place, "it is called"),
     "images": (more_images_counted, "20 images counted, 2 named"),
+    "server's images": (other_count_of_server, "2 images, the server said 7"),
     "steps": (more_steps_counted, "800 denoising steps"),
     "no account": (no_account, "no account"),
     "name": (short_name, "it is called '00000-0.png'"),
@@ -190,6 +210,11 @@ def test_a_forged_image_or_count_is_found(run: Path, name: str) -> None:
     forge(run)
     found = failed(golden.reseal(run))
     assert words in found.get("IMAGE_HASH", ""), found
+
+
+def test_a_finish_reason_of_images_is_found(run: Path) -> None:
+    rewritten(run, lambda line: line.update(finish_reason="stop"), "requests")
+    assert "reason 'stop'" in failed(golden.reseal(run))["FINISH_REASON"]
 
 
 def test_images_in_a_run_of_texts_are_found(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import ArrivalsSpec, Prompt, ScheduledRequest
+from kit.core.model import ArrivalsSpec, ScheduledRequest
+from kit.core.prompt import Prompt
 from kit.spec.workloads.schedule import requests
 
 WARMUPS = [Prompt("warm", "Warm up.", 3)]

@@ -30,6 +30,7 @@ from kit.judge.verify import (
     reads,
     recheck,
     schema,
+    unnamed,
 )
 from kit.judge.verify.codes import LEVELS
 from kit.judge.verify.verdict import Check, Status, Verdict, check
@@ -95,6 +96,7 @@ def _of_records(source: ArchiveSource, manifest: Manifest) -> list[Check]:
     energy = Energy(records.samples, records.plan.meters)
     steps: list[Callable[[], list[Check]]] = [
         lambda: plan.checks(records, source, manifest),
+        lambda: unnamed.checks(records, manifest),
         lambda: calibrations.checks(records, source),
         lambda: clocks.checks(records, manifest),
         lambda: journal.checks(records, manifest),

@@ -63,9 +63,11 @@ def _count_problem(
         return f"{request.images} images, and it failed"
     if request.images > due:
         return f"{request.images} images, {due} were asked for"
-    told = (answer.usage or {}).get("steps")
-    if request.steps != told:
-        return f"{request.steps} denoising steps, the server said {told!a}"[:100]
+    usage = answer.usage or {}
+    if request.status == "ok" and usage.get("images") not in (None, request.images):
+        return f"{request.images} images, the server said {usage['images']!a}"[:100]
+    if request.steps != usage.get("steps"):
+        return f"{request.steps} denoising steps, the server said {usage.get('steps')!a}"[:100]
     return None
 
 

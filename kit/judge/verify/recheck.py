@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import UNSET
+
 from kit.core import jsonio
 from kit.core.errors import UsageError
 from kit.core.limits import MOST_TOKEN_IDS, PROMPTS_KEPT
@@ -17,6 +19,8 @@ from kit.energy.results.older import IN_WORDS, in_words
 from kit.judge.verify import older, pictures, streams
 from kit.judge.verify.schema import sample_checks
 from kit.judge.verify.verdict import Check, check, judged
+from kit.judge.verify.versions import ruled_by
+from kit.measure.drive.dialects import is_end
 from kit.record import events
 from kit.record.archive import ArchiveSource
 from kit.record.manifest import RECOMPUTED
@@ -69,6 +73,7 @@ def checks(
             "REQUEST_MISSING", _requests(records, is_complete), "every request is accounted for"
         ),
         judged("REQUEST_COUNTS", _counts(records), "as many answered as the journal says"),
+        ruled_by(records.plan, "FINISH_REASON", _endings(records), "good answers came to an end"),
         judged("TOKEN_COUNTS", _tokens(records), "token counts are the server's"),
         judged("TEXT_HASH", _texts(records), "texts are those that were hashed"),
         *pictures.checks(records, source, manifest),
@@ -186,6 +191,18 @@ def _counts(records: RunRecords) -> Iterator[str]:
         journalled = (event.data["ok"], event.data["failed"])
         if journalled != (good, len(own) - good):
             yield f"launch {launch} {stage}: {good} of {len(own)}, the journal says {journalled}"
+
+
+def _endings(records: RunRecords) -> Iterator[str]:
+    """Good answers with a finish reason that the load driver takes for a failure, or without one;
+    images come without.
+    """
+    for launch, requests in records.requests.items():
+        for request in (r for r in requests if r.status == "ok"):
+            reason = request.finish_reason
+            is_good = reason is None if request.images is not UNSET else is_end(reason or "")
+            if not is_good:
+                yield f"launch {launch} request {request.index} ended for the reason {reason!a}"
 
 
 def _tokens(records: RunRecords) -> Iterator[str]:

@@ -21,13 +21,14 @@ from kit.machine.weights.files import (
     verify,
 )
 from kit.machine.weights.gguf import own_name
-from kit.machine.weights.naming import Doubt, doubts, problems
+from kit.machine.weights.naming import Doubt, branches, doubts, problems
 from kit.machine.weights.source import WeightSource, parse
 
 __all__ = [
     "Doubt",
     "Stored",
     "WeightSource",
+    "branches",
     "doubts",
     "ensure",
     "file_sha256",

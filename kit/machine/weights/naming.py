@@ -11,7 +11,8 @@ Codes::
                             or the hash is known here as a file of another name
     WEIGHTS_SHARDS    fail  the index of a model in several files does not fit the spec's files
     WEIGHTS_NAME      warn  one file, two names; or nothing here shows that the source gives it
-    WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models
+    WEIGHTS_REVISION  warn  repo or revision of the spec, and the source, name different models; or
+                            the revision is a branch, and the source a commit
 """
 
 from __future__ import annotations
@@ -111,9 +112,28 @@ def _of_model(wanted: WeightsSpec, sources: set[WeightSource]) -> Iterator[Doubt
             message = f"the spec calls the model {wanted.repo}, and takes files of {source.origin}"
             yield _doubt("repo", message, "write the repository that the files come from")
         revision = source.revision if source.kind == "hf" else f"{source.origin}=={source.revision}"
-        if source.kind != "file" and _differs(source, wanted.revision, revision):
+        if branch := _branch(wanted, source):
+            yield _doubt("revision", branch, f"write {source.revision}")
+        elif source.kind != "file" and _differs(source, wanted.revision, revision):
             message = f"the spec gives revision {wanted.revision}, and takes files of {revision}"
             yield _doubt("revision", message, "write the revision that the files come from")
+
+
+def branches(wanted: WeightsSpec) -> list[str]:
+    """What is to be said of a revision that may move, where all files are pinned by hash."""
+    sources = sorted({parse(file.source)._replace(name="") for file in wanted.files})
+    return [said for source in sources if (said := _branch(wanted, source))]
+
+
+def _branch(wanted: WeightsSpec, source: WeightSource) -> str:
+    """That the spec's revision is none that stays, and the source's is; else empty."""
+    stays = hub.is_commit(wanted.revision) or "==" in wanted.revision
+    if source.kind != "hf" or stays or not hub.is_commit(source.revision):
+        return ""
+    return (
+        f"revision {wanted.revision} is a branch or a tag, which may move: the hashes pin the "
+        f"files, those of {source.revision}"
+    )
 
 
 def _differs(source: WeightSource, revision: str, of_source: str) -> bool:

@@ -8,7 +8,8 @@ The states of an answer::
 It succeeded if all of this holds: HTTP says that it is complete; the server gave a finish reason
 that is an end (`kit.measure.drive.dialects.ENDS`); it sent its end mark, if its dialect has one;
 and nothing in it reports an error. Everything else is a failure with a code and its evidence.
-Counts, extra fields and texts decide nothing: they may be null, absent or unknown.
+Counts, extra fields and texts decide nothing: they may be null, absent or unknown. One count does:
+an answer with other images than its server counted is not whole.
 """
 
 from __future__ import annotations
@@ -244,7 +245,12 @@ class Reading:
         if self.state is State.ANSWERING:
             message = "the server ended the stream before the answer was finished: no finish reason"
             return Outcome("no_finish", message)
-        return Outcome() if self._shows_its_end(answer) else _UNMARKED
+        if not self._shows_its_end(answer):
+            return _UNMARKED
+        counted, sent = dialects.count_of(self.usage.get("images")), len(self.images)
+        if self._makes == "image" and counted not in (None, sent):
+            return Outcome("image_count", f"the server counted {counted} images and sent {sent}")
+        return Outcome()
 
     def _shows_its_end(self, answer: Answer) -> bool:
         """Whether the end shows: a document is closed; a stream has its mark, or HTTP's framing."""

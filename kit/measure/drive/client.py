@@ -56,7 +56,7 @@ class Client:
         self._tasks: set[asyncio.Task[None]] = set()
         self._begin = 0
         self._finished = 0
-        self._expected_tokens: int | None = 0
+        self._asked: int | None = 0
         self._reads = 0
         self._lags: list[int] = []
         self._last = 0
@@ -70,7 +70,7 @@ class Client:
         work = self._work(name)
         wires = {r.index: post(self._address, r.path, r.body) for r in work}
         self._finished, self._reads, self._lags, self._ended_early = 0, 0, [], False
-        self._expected_tokens = 0 if all(r.expect_tokens is not None for r in work) else None
+        self._asked = 0 if all(self._expected(r) is not None for r in work) else None
         gc.collect()
         gc.disable()  # integers and bytes are collected: there are no reference cycles
         ticker = asyncio.create_task(self._tick(name, len(work), say))
@@ -211,8 +211,8 @@ class Client:
             )
         )
         self._finished += 1
-        if self._expected_tokens is not None and status == "ok":
-            self._expected_tokens += request.expect_tokens or 0
+        if self._asked is not None and status == "ok":
+            self._asked += self._expected(request) or 0
         self._reads += len(exchange.reads)
         return done
 
@@ -252,9 +252,14 @@ class Client:
             await asyncio.sleep(_PROGRESS_S)
 
     def _report_progress(self, stage: str, total: int, say: Say) -> None:
-        # The requested output tokens of finished requests: no answer is parsed while measuring.
-        tokens = {} if self._expected_tokens is None else {"tokens": self._expected_tokens}
-        say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **tokens})
+        # What finished requests asked for: no answer is parsed while measuring.
+        what = "tokens" if self._makes == "text" else "images"
+        asked = {} if self._asked is None else {what: self._asked}
+        say({"event": "progress", "stage": stage, "done": self._finished, "total": total, **asked})
+
+    def _expected(self, request: ScheduledRequest) -> int | None:
+        """How many output tokens or images a request asks for; None where it fixes none."""
+        return request.expect_tokens if self._makes == "text" else request.expect_images or None
 
     # --- recording --------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from kit.show.live.snapshot import (
 from kit.show.live.trace import Point, Trace
 
 _MOST_LINES = 2000
+_MADE = ("tokens", "images")
 BY_POWER = "power shown"
 
 
@@ -46,6 +47,7 @@ class RunState:
         self._id, self._utc, self._launches, self._launch = "", "", 0, 0
         self._steps: list[Step] = []
         self._progress: dict[str, Any] = {}
+        self._makes_images = False  # known from the first progress on
         self._progress_at: tuple[int, EnergyValue | None] = (0, None)
         self._watts: dict[str, float | None] = {}
         self._heard: dict[str, int] = {}
@@ -130,8 +132,8 @@ class RunState:
         failed = int(event.data.get("failed") or 0)
         done, stage = int(event.data["ok"]) + failed, str(event.data["stage"])
         before = self._progress if self._progress.get("stage") == stage else {}
-        if done != before.get("done"):  # its tokens come with the next live event
-            before = {k: v for k, v in before.items() if k != "tokens"}
+        if done != before.get("done"):  # what they made comes with the next live event
+            before = {k: v for k, v in before.items() if k not in _MADE}
         total = max(done, int(before.get("total", 0)))
         progress = {"stage": stage, "done": done, "total": total, "failed": failed}
         self._progress = before | progress
@@ -184,8 +186,8 @@ class RunState:
 
     def _on_progress(self, t: int, data: dict[str, Any]) -> None:
         progress = {"stage": str(data["stage"]), **{k: int(data[k]) for k in ("done", "total")}}
-        if "tokens" in data:
-            progress["tokens"] = int(data["tokens"])
+        progress |= {made: int(data[made]) for made in _MADE if made in data}
+        self._makes_images |= "images" in data
         if "failed" in self._progress and progress["stage"] == self._progress["stage"]:
             progress["failed"] = self._progress["failed"]
         if progress != self._progress:
@@ -270,8 +272,8 @@ class RunState:
         progress = self._progress
         block = next((s for s in reversed(self._steps) if s.phase == progress.get("stage")), None)
         if not progress or block is None:
-            return Progress()
-        done, tokens = int(progress["done"]), progress.get("tokens")
+            return Progress(images=0 if self._makes_images else None)
+        done, (tokens, images) = int(progress["done"]), (progress.get(made) for made in _MADE)
         at, energy = self._progress_at
         joules = energy.joules if energy else None
         seconds = (min(at, block.t1 or at) - block.t0) / SECOND_NS
@@ -282,9 +284,12 @@ class RunState:
             total=int(progress["total"]),
             failed=progress.get("failed"),
             tokens=tokens,
+            images=images,
             requests_s=done / seconds if done and seconds > 0 else None,
             tokens_s=tokens / seconds if tokens and seconds > 0 else None,
+            images_s=images / seconds if images and seconds > 0 else None,
             joules_token=joules / tokens if measured and joules and tokens else None,
+            joules_image=joules / images if measured and joules and images else None,
             joules_scope=energy.scope if energy else "",
         )
 

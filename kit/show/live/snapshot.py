@@ -50,7 +50,7 @@ class Device:
 class Progress:
     """The requests of the present or last stage; rates are since the block began.
 
-    ``failed`` is known when the stage has ended, None before.
+    ``failed`` is known when the stage has ended, None before. ``images`` is None in a run of texts.
     """
 
     stage: str = ""
@@ -58,9 +58,12 @@ class Progress:
     failed: int | None = None
     total: int = 0
     tokens: int | None = None
+    images: int | None = None
     requests_s: float | None = None
     tokens_s: float | None = None
+    images_s: float | None = None
     joules_token: float | None = None
+    joules_image: float | None = None
     joules_scope: str = ""
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from kit.core.text import clean
-from kit.energy.names import ENERGY_PER
+from kit.energy.names import ENERGY_PER, SCOPES
 from kit.show.render.console import Badge, count, plain, put, put_text, stderr, stdout
 from kit.show.render.listing import Column, listing
+from kit.show.rounding import four
 from kit.show.runlist import Row
 
 SHORT = 12
@@ -44,7 +45,7 @@ def _wide(rows: Sequence[Row], console: Console) -> str:
         Column("runtime", [clean(row.runtime) for row in rows]),
         Column("conc.", [amount(row.concurrency) for row in rows], at_right=True),
         Column("batch", [amount(row.batch) for row in rows], at_right=True),
-        Column(_ENERGY, [clean(row.energy) for row in rows], at_right=True),
+        Column(_ENERGY, [clean(_energy(row)) for row in rows], at_right=True),
         Column(_RATE, [clean(row.throughput) for row in rows], at_right=True),
         Column("", [clean(row.checked) for row in rows], [_checked_style(row) for row in rows]),
         Column("", [clean(row.words) for row in rows], "quiet"),
@@ -76,11 +77,21 @@ def _lines(row: Row, is_ascii: bool) -> Iterator[tuple[Styled, Styled, Styled, s
     """One or two lines of the narrow form."""
     badge, name, words = _badge(row), clean(row.name), (clean(row.words), "quiet")
     state, run = (badge.words(is_ascii=is_ascii), badge.style), (row.run[:SHORT], "name")
-    numbers = clean(row.started[5:]), clean(row.energy), clean(row.throughput)
+    numbers = clean(row.started[5:]), clean(_energy(row)), clean(row.throughput)
     yield state, run, (name, "") if name else words, *numbers
     if row.checked or (name and words[0]):
         checked = clean(row.checked.partition(":")[0]), _checked_style(row)
         yield ("", ""), checked, words if name else ("", ""), "", "", ""
+
+
+def _energy(row: Row) -> str:
+    """Joules per output token, or per image with their unit, which is not the column's."""
+    if row.joules_image is None:
+        return row.energy
+    joules = f"{four(row.joules_image)} {ENERGY_PER['image'].short}"
+    if row.scope == "estimate":
+        return f"{joules} est."
+    return f"{joules} {SCOPES[row.scope].short}"
 
 
 def amount(number: int | None) -> str:

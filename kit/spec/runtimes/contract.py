@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec, WeightFile
+from kit.core.model import Makes, Problem, Repeat, RunSpec, WeightFile
+from kit.core.prompt import Prompt
 
 WEIGHTS = "/weights"
 MODEL_NAME = "model"

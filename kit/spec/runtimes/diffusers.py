@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kit.core.limits import MOST_PIXELS
-from kit.core.model import Makes, Problem, Prompt, Repeat, RunSpec
+from kit.core.model import Makes, Problem, Repeat, RunSpec
+from kit.core.prompt import Prompt
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.core.model import Problem, Prompt, Repeat, RunSpec
+from kit.core.model import Problem, Repeat, RunSpec
+from kit.core.prompt import Prompt
 from kit.spec.runtimes.contract import (
     ANY_ADDRESS,
     MODEL_NAME,

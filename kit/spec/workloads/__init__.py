@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from kit.core.model import Makes, Prompt
+from kit.core.model import Makes
+from kit.core.prompt import Prompt
 from kit.core.registry import Registry
 
 GROUP = "kit.workloads"
@@ -19,7 +20,7 @@ class Workload(Protocol):
         title: one line for a list or a form.
         options_schema: JSON Schema of ``workload.options``, every option with its default.
 
-    One whose prompts ask for images, with a `kit.core.model.Picture`, has ``makes = "image"``
+    One whose prompts ask for images, with a `kit.core.prompt.Picture`, has ``makes = "image"``
     also: a runtime must make what is asked for.
     """
 

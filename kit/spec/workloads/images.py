@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from kit.core.limits import LONGEST_SIDE, MOST_IMAGES
-from kit.core.model import Makes, Picture, Prompt
+from kit.core.model import Makes
+from kit.core.prompt import Picture, Prompt
 from kit.spec.workloads.prompts import texts, texts_options
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.core import jsonio
-from kit.core.model import Prompt
+from kit.core.prompt import Prompt
 
 _TEXTS = Path(__file__).with_name("texts.json")
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET
 
-from kit.core.model import ArrivalsSpec, Prompt, ScheduledRequest
+from kit.core.model import ArrivalsSpec, ScheduledRequest
+from kit.core.prompt import Prompt
 
 RequestOf = Callable[[Prompt, int], tuple[str, dict[str, Any]]]
 Stage = Literal["warmup", "measured"]

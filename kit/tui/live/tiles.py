@@ -13,11 +13,12 @@ from kit.energy import names
 from kit.energy.names import ENERGY_PER, SCOPES
 from kit.energy.value import EnergyValue
 from kit.show.live.snapshot import Device
-from kit.show.render.console import plain, short_memory
+from kit.show.render.console import count, plain, short_memory
 from kit.tui.live.words import View, present
 
 _ESTIMATED = "estimated"
-_EFFICIENCY = ENERGY_PER["output_token"].short
+_PER_TOKEN, _PER_IMAGE = ENERGY_PER["output_token"].short, ENERGY_PER["image"].short
+_EFFICIENCY = (_PER_TOKEN, _PER_IMAGE)
 _BEFORE = ("–", "measured block", "quiet", "not begun")  # a tile's lines until then
 _WEIGHT = (0, 1, 4, 5, 2, 3)  # of the tiles, if only few fit
 # Idle clocks are no limit: they are shown as a word.
@@ -186,6 +187,8 @@ def _throughput(view: View) -> Tile:
     if progress.requests_s is None:
         return Tile("throughput", "–", done)
     requests = f"{number(progress.requests_s)} req/s"
+    if progress.images_s is not None:
+        return Tile("throughput", f"{number(progress.images_s)} images/s", requests, more=done)
     if progress.tokens_s is None:
         return Tile("throughput", requests, done)
     return Tile("throughput", f"{number(progress.tokens_s)} tok/s", requests, more=done)
@@ -193,18 +196,23 @@ def _throughput(view: View) -> Tile:
 
 def _efficiency(view: View) -> Tile:
     progress = view.snapshot.progress
-    if progress.joules_token is None:
+    if progress.images is not None:
+        title, unit, joules = _PER_IMAGE, _PER_IMAGE, progress.joules_image
+    else:
+        title, unit, joules = _PER_TOKEN, "J/tok", progress.joules_token
+    if joules is None:
         if not progress.done or progress.stage != "measured":
-            return Tile(_EFFICIENCY, *_BEFORE)
-        why = "tokens" if progress.tokens is None else "energy"
-        return Tile(_EFFICIENCY, "–", why, more="not counted")
-    shown = f"{number(progress.joules_token)} J/tok"
+            return Tile(title, *_BEFORE)
+        is_counted = progress.images is not None or progress.tokens is not None
+        return Tile(title, "–", "energy" if is_counted else "tokens", more="not counted")
     more = f"of launch {view.snapshot.launch}" if view.snapshot.status else "so far"
-    return Tile(_EFFICIENCY, shown, _shared(view, progress.joules_scope), more=more)
+    if progress.images is not None:
+        more = f"of {count(progress.images, 'image')}"
+    return Tile(title, f"{number(joules)} {unit}", _shared(view, progress.joules_scope), more=more)
 
 
 def _shared(view: View, scope: str) -> str:
-    """``GPU``; ``all GPUs`` next to figures of one device: all GPUs together make the tokens."""
+    """``GPU``; ``all GPUs`` next to figures of one device: all GPUs together do the work."""
     many = sum(d.scope == scope for d in view.snapshot.devices) > 1
     if view.device and many:
         return f"all {SCOPES[scope].devices}"
@@ -250,7 +258,7 @@ def figures(shown: Sequence[Tile], width: int, lines: int) -> Text:
 
 def _led(tile: Tile) -> str:
     """``GPU 120 W``, ``0.19 J/tok GPU``: a figure with its scope, for use without a frame."""
-    if tile.title == _EFFICIENCY:
+    if tile.title in _EFFICIENCY:
         return f"{tile.main} {tile.sub}"
     whose = tile.title.removeprefix("power, ") if tile.title.startswith("power, ") else ""
     return tile.main if whose in tile.main else f"{whose} {tile.main}"
@@ -258,7 +266,7 @@ def _led(tile: Tile) -> str:
 
 def _one(tile: Tile) -> Text:
     text = plain(_led(tile), "name")
-    if tile.title == _EFFICIENCY:
+    if tile.title in _EFFICIENCY:
         return text
     # Clocks and temperatures get space only if something is wrong with them.
     brief = tile.title in ("clocks", "temperature") and tile.level == "quiet"
