@@ -200,6 +200,17 @@ def test_a_model_must_fit_into_the_gpus_asked_for(
     assert ("estimated" in found[0].message) == (kv is not None and context is not None)
 
 
+@pytest.mark.parametrize(("gpus", "code"), [(1, "GPU_MEMORY_LIMIT"), (2, "GPU_MEMORY")])
+def test_boards_hold_a_model_together(gpus: int, code: str) -> None:
+    facts = copy.deepcopy(FACTS) | {"kv_bytes": None}
+    for board in facts["host"]["gpus"].values():
+        board["memory_total_bytes"] = 60_000_000  # the weights are 98 MB
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="transformers", options={}))
+    spec = replaced(spec, devices=DevicesSpec(gpus=gpus))
+    found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
+    assert [f.code for f in found] == [code]
+
+
 def test_a_cache_of_a_stated_size_is_what_must_fit() -> None:
     facts = copy.deepcopy(FACTS) | {"kv_bytes": 23_040}
     facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = 150_000_000

@@ -1,11 +1,13 @@
 """Hugging Face Transformers on PyTorch as an engine of kit's thin server (see `adapter.py`).
 
     --device auto|cpu|cuda  --dtype auto|bfloat16|float16|float32  --attn sdpa|eager
-    --quantise int8|int4
+    --quantise int8|int4  --tensor-parallel N
 
 ``--model`` is a folder with config.json, safetensors and tokenizer, or one GGUF file, which
 Transformers dequantises. ``--quantise`` then rounds the weights of all linear layers but the last
-by torchao, each row or group to its own scale; what is computed in stays the dtype.
+by torchao, each row or group to its own scale; what is computed in stays the dtype. With
+``--tensor-parallel`` N processes, on a GPU each, share every layer by Transformers' own plan for
+the model's kind (`ranks.py`): all of them run what is below, and the server's alone answers.
 
 Choices that make a request the same work each time: a key-value cache that starts empty, no
 compilation, deterministic algorithms wherever PyTorch has them (it warns where it has none). With
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter import Row, TextEngine
+from ranks import Ranks
 
 NAME = "transformers"
 BATCHES = True
@@ -46,10 +49,11 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--dtype", choices=["auto", "bfloat16", "float16", "float32"], default="auto")
     add("--attn", choices=["sdpa", "eager"], default="sdpa")
     add("--quantise", choices=["int8", "int4"])
+    add("--tensor-parallel", type=int, choices=range(1, 1025), default=1, metavar="N")
 
 
-def load(args: argparse.Namespace) -> Engine:
-    """The model and tokenizer at ``args.model``, having run once.
+def load(args: argparse.Namespace, ranks: Ranks | None = None) -> Engine:
+    """The model and tokenizer at ``args.model``, having run once; as one of the ``ranks``.
 
     Raises:
         FileNotFoundError: nothing is there; RuntimeError: no GPU, and one is asked for; and
@@ -58,11 +62,11 @@ def load(args: argparse.Namespace) -> Engine:
     os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; Transformers' switch leaves some
     import torch
 
-    # torchao, which Transformers imports, names each of its kernels that is not for this host, and
-    # PyTorch what torchao will have to change.
-    for noisy in ("torchao", "torch.utils._pytree"):
+    # torchao, which Transformers imports, names each of its kernels that is not for this host,
+    # PyTorch what torchao will have to change, and Transformers each layer that ranks have whole.
+    for noisy in ("torchao", "torch.utils._pytree", "transformers.distributed.tensor_parallel"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
@@ -74,27 +78,58 @@ def load(args: argparse.Namespace) -> Engine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("PyTorch finds no GPU: it is built without CUDA, or sees no driver")
-    if device == "cpu":
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
     path = Path(args.model)
     if not path.exists():
         raise FileNotFoundError("no such file or folder")
     folder, given = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     here = {**given, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(folder, **here)
-    dtype = _dtype(torch, args.dtype, device, folder, given)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=args.attn, **here, **_dense(given)
-    )
-    model = model.to(device).eval()
-    quantised = _quantise(model, args.quantise, device) if args.quantise else None
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    found = Engine(model, tokenizer, device, args.max_context or limit or 2048)
-    found.quantised = quantised
-    if limit and found.max_context > limit:
-        raise ValueError(f"a context of {found.max_context} tokens; the model has {limit}")
-    found.warm_up(args.batch)
+    ranks = ranks or Ranks(NAME, args.tensor_parallel)
+    if ranks.size > 1:
+        _check_shared(AutoConfig.from_pretrained(folder, **here), ranks.size, args.quantise)
+    if device == "cpu":
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.size))
+    with ranks.one_fate():
+        ranks.join(args, device)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **here)
+        dtype = _dtype(torch, args.dtype, device, folder, given)
+        how = {"dtype": dtype, "attn_implementation": args.attn, **_dense(given), **_plan(ranks)}
+        model = AutoModelForCausalLM.from_pretrained(folder, **how, **here)
+        model = model.to(device).eval()
+        quantised = _quantise(model, args.quantise, device) if args.quantise else None
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        found = Engine(model, tokenizer, device, args.max_context or limit or 2048, ranks)
+        found.quantised = quantised
+        if limit and found.max_context > limit:
+            raise ValueError(f"a context of {found.max_context} tokens; the model has {limit}")
+        if ranks.rank == 0:
+            found.warm_up(args.batch)
     return found
+
+
+def _check_shared(config: Any, ranks: int, quantise: str | None) -> None:
+    """
+    Raises:
+        ValueError: a rank would have a part of an attention head; torchao has no shared layers.
+    """
+    if quantise:
+        raise ValueError("torchao cannot quantise layers that several ranks share")
+    text = config.get_text_config()
+    heads = getattr(text, "num_attention_heads", None) or ranks
+    of_keys = getattr(text, "num_key_value_heads", None) or heads
+    if heads % ranks or of_keys % ranks:
+        raise ValueError(
+            f"{heads} attention heads with {of_keys} of keys and values cannot be divided equally "
+            f"among {ranks} ranks: choose a --tensor-parallel that divides both"
+        )
+
+
+def _plan(ranks: Ranks) -> dict[str, Any]:
+    """What makes Transformers divide the layers, by the plan that it has for the model's kind."""
+    if ranks.size == 1:
+        return {}
+    from transformers.distributed import DistributedConfig
+
+    return {"distributed_config": DistributedConfig(tp_size=ranks.size)}
 
 
 def _dense(given: dict[str, str]) -> dict[str, Any]:
@@ -151,7 +186,9 @@ def _quantise(model: Any, wanted: str, device: str) -> str:
 
 
 def _bytes(tensor: Any) -> int:
-    """What a tensor takes in memory; a quantised one consists of several."""
+    """What a tensor takes in this process's memory; a quantised one consists of several."""
+    if hasattr(tensor, "to_local"):  # it is divided among the ranks
+        tensor = tensor.to_local()
     if not hasattr(tensor, "__tensor_flatten__"):
         return int(tensor.numel() * tensor.element_size())
     return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
@@ -162,11 +199,17 @@ class Engine(TextEngine):
 
     quantised: str | None = None
 
-    def __init__(self, model: Any, tokenizer: Any, device: str, max_context: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, device: str, max_context: int, ranks: Ranks
+    ) -> None:
         self._model, self._tokenizer, self._device = model, tokenizer, device
+        self._ranks = ranks
         self.max_context = max_context
         self.end_tokens = _end_tokens(model, tokenizer)
-        self.title = f"{model.config.model_type}, {model.dtype}, {_device_name(device)}"
+        held = sum(_bytes(p) for p in model.parameters())
+        self._parts = ranks.gathered({"device": _device_name(device), "parameter_bytes": held})
+        shared = f", {ranks.size} ranks" if ranks.size > 1 else ""
+        self.title = f"{model.config.model_type}, {model.dtype}, {_device_name(device)}{shared}"
         self._takes = inspect.signature(model.forward).parameters
         # Only the last position's logits are needed; a prompt's would be prompt × vocabulary.
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
@@ -202,12 +245,15 @@ class Engine(TextEngine):
             choose = _chooser(rows, self.end_tokens, self._device)
             kept = {self._cache: DynamicCache(config=self._model.config), "use_cache": True}
             fed, places = self._padded(rows)
-            while True:
-                out = self._model(
-                    input_ids=fed, **kept, **self._last_only, **(next(places) if places else {})
-                )
-                fed = choose(out.logits[:, -1, :].float())
-                yield fed.flatten().tolist()
+            with self._ranks.batch(rows):
+                going = True
+                while going:
+                    out = self._model(
+                        input_ids=fed, **kept, **self._last_only, **(next(places) if places else {})
+                    )
+                    fed = choose(out.logits[:, -1, :].float())
+                    yield fed.flatten().tolist()
+                    going = self._ranks.agree(fed)
 
     def _padded(self, rows: list[Row]) -> tuple[Any, Iterator[dict[str, Any]] | None]:
         """The prompts (rows × longest), and for each step the mask and the positions of what is
@@ -251,10 +297,12 @@ class Engine(TextEngine):
             "model_type": model.config.model_type,
             "config_sha256": hashlib.sha256(canonical).hexdigest(),
             "parameters": model.num_parameters(),
-            "parameter_bytes": sum(_bytes(p) for p in model.parameters()),
+            "parameter_bytes": sum(part["parameter_bytes"] for part in self._parts),
             "quantised": self.quantised,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": _device_name(self._device),
+            "tensor_parallel": self._ranks.size,
+            "ranks": self._parts,
             "attention": model.config._attn_implementation,
             "max_context": self.max_context,
             "end_tokens": sorted(self.end_tokens),

@@ -238,11 +238,12 @@ def test_some_serve_one_at_a_time() -> None:
     [
         ("auto", 0, False),
         ("auto", 1, False),
-        ("auto", 2, True),
+        ("auto", 2, False),
         ("cuda", 0, True),
         ("cuda", 1, False),
         ("cpu", 0, False),
         ("cpu", 1, True),
+        ("cpu", 2, True),
     ],
 )
 def test_transformers_wants_the_device_that_the_spec_gives(
@@ -275,6 +276,41 @@ def test_transformers_in_int4_on_a_gpu_wants_bfloat16() -> None:
     assert _paths("transformers", {**quantised, "dtype": "float32"}) == []
     argv = runtimes.get("transformers").argv(spec("transformers", quantised))
     assert _flag(argv, "--quantise") == "int4"
+
+
+def test_diffusers_runs_on_one_gpu() -> None:
+    own = ImageSpec(reference="example/diffusers@sha256:" + "1" * 64)
+    assert _paths("diffusers", devices=DevicesSpec(gpus=1), image=own) == []
+    assert _paths("diffusers", devices=DevicesSpec(gpus=2), image=own) == ["$.devices.gpus"]
+
+
+@pytest.mark.parametrize(
+    ("options", "gpus", "paths", "flag"),
+    [
+        ({}, 0, [], None),
+        ({}, 1, [], None),
+        ({}, 4, [], "4"),
+        ({"tensor_parallel": 4}, 4, [], "4"),
+        ({"tensor_parallel": 1}, 4, ["$.runtime.options.tensor_parallel"], None),
+        ({"tensor_parallel": 2}, 1, ["$.runtime.options.tensor_parallel"], "2"),
+        ({"tensor_parallel": 3}, 0, [], "3"),
+        (
+            {"tensor_parallel": 3, "quantisation": "int8"},
+            0,
+            ["$.runtime.options.quantisation"],
+            "3",
+        ),
+        ({"quantisation": "int4"}, 2, ["$.runtime.options.quantisation"], "2"),
+    ],
+)
+def test_transformers_takes_a_process_for_each_gpu(
+    options: dict[str, Any], gpus: int, paths: list[str], flag: str | None
+) -> None:
+    own = ImageSpec(reference="example/transformers@sha256:" + "1" * 64)
+    changes = {"devices": DevicesSpec(gpus=gpus), **({"image": own} if gpus else {})}
+    assert _paths("transformers", options, **changes) == paths
+    argv = runtimes.get("transformers").argv(spec("transformers", options, **changes))
+    assert _flag(argv, "--tensor-parallel") == flag
 
 
 def test_transformers_loads_a_folder_with_its_config() -> None:

@@ -13,13 +13,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from kit.cli.main import dispatch
+from kit.core import jsonio
 from kit.core.model import ArrivalsSpec, RunSpec
 from kit.core.prompt import Prompt
-from kit.machine import containers
+from kit.machine import containers, images
+from kit.record import records
+from kit.record.records import RunRecords
 from kit.run.launch import Running
 from kit.spec import runtimes
+from kit.store.store import Store
 from tests.runtimes import test_real as real
-from tests.runtimes.specs import spec
+from tests.runtimes.specs import SPECS, spec
 
 pytestmark = [
     pytest.mark.docker,
@@ -82,7 +87,7 @@ def test_transformers_does_what_its_runtime_says(engine: containers.Engine, tmp_
             _, body = RUNTIME.request(one, PROMPTS[number], number)
             ids = real._post(running.base_url, "/tokenize", body)["tokens"]
             assert len(ids) == last["usage"]["prompt_tokens"]
-        effective = running.effective(RUNTIME.effective_paths)
+        effective = running.effective(RUNTIME)
     assert effective["/props"]["device"] == "CPU"
     assert (effective["/props"]["dtype"], effective["/props"]["batch"]) == ("float32", 1)
     msgspec.json.encode(effective)
@@ -90,7 +95,7 @@ def test_transformers_does_what_its_runtime_says(engine: containers.Engine, tmp_
     two = spec("transformers", {"context": 512, "batch": 2}, arrivals=ArrivalsSpec(concurrency=2))
     with _running(engine, two, tmp_path, 1) as running, ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda number: _ask(running, two, number), range(2)))
-        props = running.effective(RUNTIME.effective_paths)["/props"]
+        props = running.effective(RUNTIME)["/props"]
     assert (props["batching"], props["batch"]) == ("static", 2)
     for (before, _), (now, last) in zip(alone, together, strict=True):
         assert last["batch"] == 2, "they did not run together"
@@ -104,10 +109,42 @@ def test_transformers_runs_quantised(
     wanted = spec("transformers", {"context": 512, "quantisation": quantisation})
     with _running(engine, wanted, tmp_path, 2) as running:
         text, _ = _ask(running, wanted, 0)
-        props = running.effective(RUNTIME.effective_paths)["/props"]
+        props = running.effective(RUNTIME)["/props"]
     assert props["quantised"].startswith(quantisation)
     # A quarter or an eighth of float32, and the embedding, which keeps it: 21 % of the weights.
     assert props["parameter_bytes"] < props["parameters"] * 4 * (
         0.42 if quantisation == "int8" else 0.37
     )
     assert len(text.split()) > 10
+
+
+def _run(store: Store, changes: dict[str, Any]) -> RunRecords:
+    """The sealed and verified run of kit's spec with two short answers."""
+    document = json.loads((SPECS / "transformers.json").read_text("utf-8"))
+    document["runtime"]["options"] |= changes
+    document["workload"]["options"] |= {"requests": 2, "max_output_tokens": 24}
+    path = store.root.parent / "spec.json"
+    path.write_bytes(jsonio.canonical(document | {"launches": 1}))
+    before = set(store.hashes())
+    assert dispatch(["weights", "add", str(path)]) == 0
+    assert dispatch(["run", str(path), "--runs", str(store.root)]) == 0
+    (made,) = set(store.hashes()) - before
+    assert dispatch(["verify", str(store.root / made)]) == 0
+    return records.read(store.root / made)
+
+
+def test_three_ranks_give_what_one_gives(engine: containers.Engine, tmp_path: Path) -> None:
+    """SmolLM2 has nine attention heads, three of keys and values."""
+    assert images.build("transformers").matches_lock
+    store = Store(tmp_path / "runs")
+    alone, shared = _run(store, {}), _run(store, {"tensor_parallel": 3})
+    for run in (alone, shared):
+        assert [r.output_tokens for r in run.requests[0] if r.stage == "measured"] == [24, 24]
+    assert [(r.stage, r.text) for r in shared.responses[0]] == [
+        (r.stage, r.text) for r in alone.responses[0]
+    ]
+    one, three = alone.effective[0]["/props"], shared.effective[0]["/props"]
+    assert (one["tensor_parallel"], three["tensor_parallel"]) == (1, 3)
+    assert [rank["device"] for rank in three["ranks"]] == ["CPU"] * 3
+    assert three["parameters"] == one["parameters"]
+    assert one["parameter_bytes"] <= three["parameter_bytes"] < 1.01 * one["parameter_bytes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -53,13 +54,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Server:
     """The server's process, ready; ``port`` is where it answers."""
 
     def __init__(self, model: Path, *flags: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = _free_port()
         where = ("--host", "127.0.0.1", "--port", str(self.port), "--device", "cpu")
         self.process = subprocess.Popen(
             [sys.executable, str(SERVER / "serve.py"), "--model", str(model), *where, *flags],
@@ -152,3 +157,79 @@ def test_a_batch_gives_each_request_what_it_gets_alone(running: Server, tiny: Pa
         assert said(now) == said(before)
         assert events(now)[-1]["batch"] == 4
         assert events(now)[-1]["usage"] == events(before)[-1]["usage"]
+
+
+@pytest.fixture(scope="module")
+def shared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("meetings")))
+        server = Server(tiny, "--tensor-parallel", "2", "--batch", "2", "--batch-wait-s", "0")
+    yield server
+    server.process.kill()
+    server.process.wait(10)
+
+
+def _others(server: Server) -> list[int]:
+    """Handles on the processes of the ranks that the server started; readable once they ended."""
+    threads = Path(f"/proc/{server.process.pid}/task").iterdir()
+    return [
+        os.pidfd_open(int(child))
+        for thread in threads
+        for child in (thread / "children").read_text().split()
+    ]
+
+
+def test_two_ranks_say_what_one_says(running: Server, shared: Server) -> None:
+    """Also a sampled text, and one that ends by itself, after which the ranks go on."""
+    for wanted in (
+        {"content": "a b"},
+        {"content": "c", "temperature": 1.5, "top_k": 50, "seed": 3},
+        {"content": "c", "ignore_eos": False, "max_tokens": 100},
+        {"content": "a much longer prompt", "max_tokens": 7},
+    ):
+        alone, together = running.ask(**wanted), shared.ask(**wanted)
+        assert said(together) == said(alone)
+        assert events(together)[-1]["usage"] == events(alone)[-1]["usage"]
+    one, two = get(running.port, "/props")[1], get(shared.port, "/props")[1]
+    assert (one["tensor_parallel"], two["tensor_parallel"]) == (1, 2)
+    assert one["config_sha256"] == two["config_sha256"]
+    assert [rank["device"] for rank in two["ranks"]] == ["CPU", "CPU"]
+    assert all(rank["parameter_bytes"] < 0.6 * one["parameter_bytes"] for rank in two["ranks"])
+
+
+def test_ranks_live_and_die_together(shared: Server, tiny: Path) -> None:
+    (other,) = _others(shared)
+    signal.pidfd_send_signal(other, signal.SIGKILL)
+    assert shared.process.wait(30) == 1
+    assert shared.process.stderr is not None
+    assert shared.process.stderr.read() == (
+        "transformers: rank 1 of 2 was killed by signal 9, and its part of the model is gone\n"
+    )
+    again = Server(tiny, "--tensor-parallel", "2")
+    (other,) = _others(again)
+    again.process.kill()
+    assert select.select([other], [], [], 30)[0], "a rank outlived the server"
+    again.process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--tensor-parallel", "3"), "4 attention heads with 2 of keys and values cannot be"),
+        (("--tensor-parallel", "2", "--quantise", "int8"), "torchao cannot quantise layers that"),
+    ],
+)
+def test_what_ranks_cannot_share_is_said_in_one_line(
+    tiny: Path, flags: tuple[str, ...], words: str
+) -> None:
+    model = ("--model", str(tiny), "--host", "127.0.0.1", "--port", str(_free_port()))
+    ended = subprocess.run(
+        [sys.executable, str(SERVER / "serve.py"), *model, *flags],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(FOLDER)},
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    _, line = ended.stderr.splitlines()
+    assert line.startswith(f"transformers: cannot serve {tiny}: ValueError: {words}")

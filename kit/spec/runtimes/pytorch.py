@@ -30,14 +30,15 @@ def device(spec: RunSpec) -> str:
     return chosen if chosen != "auto" else "cuda" if spec.devices.gpus else "cpu"
 
 
-def device_problems(spec: RunSpec) -> list[Problem]:
-    """Problem: the device and the GPUs that are asked for do not belong together."""
+def device_problems(spec: RunSpec, several: bool = False) -> list[Problem]:
+    """Problem: the device and the GPUs that are asked for do not belong together; without
+    ``several``, more than one of them."""
     chosen, gpus = spec.runtime.options["device"], spec.devices.gpus
     if chosen == "cuda" and not gpus:
         message, remedy = "the device cuda needs a GPU, and the spec asks for none", "1"
     elif chosen == "cpu" and gpus:
         message, remedy = f"the device cpu leaves {gpus} GPU(s) asked for idle", "0"
-    elif gpus > 1:
+    elif gpus > 1 and not several:
         message, remedy = f"{spec.runtime.name} runs on one GPU; the spec asks for {gpus}", "1"
     else:
         return []

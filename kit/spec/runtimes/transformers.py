@@ -3,7 +3,7 @@
 The plain way to run a model, without a serving engine: one token after another, one request after
 another or a static batch of them. Its weights are a folder's worth of files (config.json,
 safetensors, tokenizer) or one GGUF file, which is dequantised when it is loaded; either can be
-quantised again by torchao.
+quantised again by torchao, or be shared by several GPUs.
 
 kit has an image for CPUs and one with CUDA. Where the driver is too old for that one, a spec names
 your own by digest, made from the files of `images/transformers`; its entry point is ``serve.py``.
@@ -55,7 +55,8 @@ class Transformers(Runtime):
         kind="exact",
         why=(
             "Measured: containers on a CPU and on an H200 gave the same texts; PyTorch's "
-            "deterministic algorithms are on. A batch of another size may give other texts."
+            "deterministic algorithms are on. A batch of another size may give other texts. "
+            "Processes that share a model repeated theirs on a CPU; on GPUs they were not run."
         ),
     )
     options_schema = options_schema(
@@ -91,10 +92,19 @@ class Transformers(Runtime):
             "scale for each row, int4 for each group of 32. null keeps the dtype.",
             enum=["int8", "int4", None],
         ),
+        tensor_parallel=option(
+            ["integer", "null"],
+            None,
+            "Processes that share each layer, by Transformers' plan for the model's kind; their "
+            "number divides the attention heads. null is one for each GPU, and one on a CPU.",
+            minimum=1,
+            maximum=1024,
+        ),
     )
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
         options, gguf = spec.runtime.options, the_gguf(spec)
+        ranks = _ranks(spec)
         return flags(
             {
                 "model": f"{WEIGHTS}/{gguf.path}" if gguf else WEIGHTS,
@@ -104,6 +114,7 @@ class Transformers(Runtime):
                 "attn": options["attention"],
                 "batch": options["batch"],
                 "quantise": options["quantisation"],
+                "tensor-parallel": ranks if ranks > 1 else None,
                 "max-context": options["context"],
                 "host": listen,
                 "port": self.port,
@@ -128,6 +139,7 @@ class Transformers(Runtime):
             *image_problems(self, spec),
             *context_problems(spec, spec.runtime.options["context"]),
             *_device_problems(spec),
+            *_rank_problems(spec),
             *_queue_problems(spec),
         ]
 
@@ -159,7 +171,35 @@ def _device_problems(spec: RunSpec) -> list[Problem]:
                 "choose bfloat16, or another quantisation",
             )
         ]
-    return device_problems(spec)
+    return device_problems(spec, several=True)
+
+
+def _ranks(spec: RunSpec) -> int:
+    """How many processes share the model; specs of older versions have no option for it."""
+    return spec.runtime.options.get("tensor_parallel") or max(1, spec.devices.gpus)
+
+
+def _rank_problems(spec: RunSpec) -> list[Problem]:
+    ranks, gpus = _ranks(spec), spec.devices.gpus
+    found = []
+    if gpus and ranks != gpus:
+        found.append(
+            Problem(
+                "$.runtime.options.tensor_parallel",
+                f"{ranks} process(es) would share the model, and the spec asks for {gpus} GPU(s): "
+                "each process has one GPU",
+                f"set tensor_parallel to null or {gpus}, or gpus to {ranks}",
+            )
+        )
+    if ranks > 1 and spec.runtime.options["quantisation"]:
+        found.append(
+            Problem(
+                "$.runtime.options.quantisation",
+                "torchao cannot quantise layers that several processes share",
+                f"set quantisation to null, or {'gpus' if gpus else 'tensor_parallel'} to 1",
+            )
+        )
+    return found
 
 
 def _queue_problems(spec: RunSpec) -> list[Problem]:
