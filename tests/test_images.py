@@ -74,6 +74,15 @@ def test_every_recipe_is_locked_as_it_stands(recipe: Recipe) -> None:
     assert checked(images.context_files(recipe.name)) == msgspec.structs.replace(recipe, own=False)
 
 
+def test_what_is_compiled_for_any_cpu_says_for_which() -> None:
+    """Without native tuning ggml uses the first x86-64's instructions, unless it is told others."""
+    wanted = {f"-DGGML_{name}=ON" for name in ("SSE42", "AVX", "AVX2", "BMI2", "FMA", "F16C")}
+    compiled = [r for r in images.recipes() if r.lock.compile]
+    assert compiled
+    for recipe in compiled:
+        assert recipe.lock.compile and wanted <= set(recipe.lock.compile.settings), recipe.name
+
+
 def test_a_file_that_recipes_share_is_sealed_like_any_other() -> None:
     """A link into a folder beside the recipe: its content is hashed, packed and sealed."""
     links = [p for p in resources.images_dir().glob("*/*") if p.is_symlink()]
