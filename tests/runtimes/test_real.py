@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kit.core.model import ArrivalsSpec, Mount, Plan, RunSpec, WeightFile
+from kit.core.model import ArrivalsSpec, ImageSpec, Mount, Plan, RunSpec, WeightFile
 from kit.core.prompt import Prompt
 from kit.machine import containers, images, weights
 from kit.machine.weights import derive
@@ -28,7 +28,7 @@ PROMPTS = [Prompt("sky", "Why is the sky blue?", 12), Prompt("sea", "Why is the 
 def _plan(wanted: RunSpec, engine: containers.Engine) -> Plan:
     runtime = runtimes.get(wanted.runtime.name)
     network, egress = containers.network_plan(engine.facts())
-    built = images.build(runtime.recipe)
+    built = images.build(wanted.image.recipe or runtime.recipe)
     assert built.matches_lock, built.drift
     listen = "127.0.0.1" if network == "host" else "0.0.0.0"
     launch = launch_plan(
@@ -96,8 +96,18 @@ def _answers(
     return [text for text, _ in answers], [usage for _, usage in answers], effective
 
 
-def test_llama_server_does_what_its_runtime_says(engine: containers.Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    ["llama-server", pytest.param("llama-server-cuda", marks=pytest.mark.runtimes)],
+)
+def test_llama_server_does_what_its_runtime_says(
+    recipe: str, engine: containers.Engine, tmp_path: Path
+) -> None:
     wanted = spec("llama-server", {"context": 256}, arrivals=ArrivalsSpec(concurrency=2))
+    if recipe.endswith("-cuda"):  # on this CPU; its code for GPUs is loaded where there is one
+        if not engine.image(images.recipe(recipe).reference):
+            pytest.skip(f"compiling {recipe} takes half an hour: `kit images build {recipe}`")
+        wanted = msgspec.structs.replace(wanted, image=ImageSpec(recipe=recipe))
     texts, usages, effective = _answers(engine, wanted, tmp_path, 0)
     again, _, _ = _answers(engine, wanted, tmp_path, 1)
     assert all(usage["completion_tokens"] == 12 for usage in usages), "ignore_eos is not honoured"
@@ -108,6 +118,8 @@ def test_llama_server_does_what_its_runtime_says(engine: containers.Engine, tmp_
     assert effective["/props"]["total_slots"] == 2
     assert effective["/props"]["default_generation_settings"]["n_ctx"] == 256
     msgspec.json.encode(effective)
+    if recipe.endswith("-cuda"):  # the other one prints nothing of its instructions
+        assert "AVX2 = 1" in (tmp_path / "0.log").read_text()
 
 
 def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> None:
@@ -136,6 +148,7 @@ def test_llama_cpp_python_does_what_its_runtime_says(
         models = running.effective(runtime)["/v1/models"]
         running.stop(10)
     assert text
+    assert "AVX2 = 1" in (tmp_path / "3.log").read_text(), "compiled for a CPU of twenty years ago"
     assert usage == {}, "its streams carry usage now: use it instead of counting again"
     assert 10 <= counted[how["count_key"]] <= 13
     assert [model["id"] for model in models["data"]] == ["model"]

@@ -1,7 +1,7 @@
 """llama.cpp's own HTTP server, ``llama-server``.
 
-kit's image starts the server that the xllamacpp wheel carries, with llama-server's own flags, so
-that an upstream image (by digest, for instance one with CUDA) takes the same arguments.
+kit's image for CPUs starts the server that the xllamacpp wheel carries, the one with CUDA the
+server that kit compiled. Both take llama-server's own flags, as an upstream image by digest does.
 
 No setting depends on the machine by default: slots, layers and threads are given or follow from
 the container's CPUs. Prompts are never cached, so that every request is full work.
@@ -38,6 +38,7 @@ class LlamaServer(Runtime):
     name = "llama-server"
     title = "llama.cpp server (GGUF models)"
     recipe = "llama-server"
+    gpu_recipe = "llama-server-cuda"
     gpu = False
     port = 8080
     ready_path = "/health"
