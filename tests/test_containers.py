@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -651,6 +653,36 @@ def test_long_logs_keep_their_head_and_tail(
     file.close()
     assert path.read_bytes() == b"ABCD\n[kit: 16 bytes of this log are left out here]\nUVWXYZ"
     assert [p.name for p in path.parent.iterdir()] == ["container.log"]
+
+
+def test_a_log_that_cannot_be_shortened_leaves_no_other_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logs, "HEAD", 4)
+    monkeypatch.setattr(logs, "TAIL", 6)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    log = logs.KeptLog(Stream(bytes(range(65, 91))), tmp_path / "container.log")
+    assert not log.is_whole()
+    assert isinstance(log.fault, OSError)
+    assert [p.name for p in tmp_path.iterdir()] == ["container.log"]
+
+
+def test_a_log_that_cannot_be_read_again_leaves_the_one_that_is_there(tmp_path: Path) -> None:
+    def broken(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"again"
+        raise OSError("the engine is gone")
+
+    path = tmp_path / "container.log"
+    path.write_bytes(b"as streamed")
+    client = SimpleNamespace(api=SimpleNamespace(logs=broken))
+    made: Any = SimpleNamespace(id="1", name="kit", labels={}, client=client)
+    with pytest.raises(EngineUnavailable, match="read the log"):
+        containers.Container(made).save_log(path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(path.name, b"as streamed")]
 
 
 @pytest.mark.parametrize("text", [b"", b"AB", b"ABCDEFGHIJ"])

@@ -301,7 +301,9 @@ def test_a_cuda_toolkit_of_wheels_is_completed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toolkit = tmp_path / "nvidia/cu13"
-    for name in ("bin/nvcc", "nvvm/bin/cicc", "lib/libcudart.so.13", "lib/libcublasLt.so.13"):
+    libraries = ["cudart.so.13", "cublasLt.so.13", "nvrtc.alt.so.13", "nvrtc.so.13"]
+    libraries += ["nvrtc.so.13.0"]
+    for name in ("bin/nvcc", "nvvm/bin/cicc", *(f"lib/lib{library}" for library in libraries)):
         (toolkit / name).parent.mkdir(parents=True, exist_ok=True)
         (toolkit / name).write_text("#!/bin/sh\necho ran\n")
     for name in ("CUDACXX", "CUDAToolkit_ROOT"):
@@ -311,6 +313,8 @@ def test_a_cuda_toolkit_of_wheels_is_completed(
         assert subprocess.check_output([toolkit / program]) == b"ran\n"
     assert (toolkit / "lib64/libcublasLt.so").resolve() == toolkit / "lib/libcublasLt.so.13"
     assert (toolkit / "lib64/libcudart.so").exists()
+    assert (toolkit / "lib64/libnvrtc.so").resolve().name == "libnvrtc.so.13"
+    assert (toolkit / "lib64/libnvrtc.alt.so").resolve().name == "libnvrtc.alt.so.13"
     assert b"libcuda.so.1\0" in (toolkit / "lib64/stubs/libcuda.so").read_bytes()
     assert os.environ["CUDACXX"] == str(toolkit / "bin/nvcc")
 

@@ -15,6 +15,7 @@ import pytest
 
 from kit.core import jsonio
 from kit.judge.verify import verify
+from kit.measure.sample.writer import HEADER
 from kit.record import archive, records
 from kit.record.events import FILE
 from tests import golden
@@ -440,6 +441,10 @@ def test_row_40_a_good_answer_without_a_good_end(run: Path, reason: str | None) 
     assert codes == {"FINISH_REASON"}
 
 
+# As other checks of these files like it: no event, and no row more than the samplers counted.
+CONTENTS = {".jsonl": b"", ".csv": HEADER.encode() + b"\n", ".txt": b"words\n"}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -448,14 +453,29 @@ def test_row_40_a_good_answer_without_a_good_end(run: Path, reason: str | None) 
         "env/between.json",
         "private/names.json",
         "paper.pdf",
+        "launches/000/paper.pdf",
+        "launches/001/events.jsonl",
+        "launches/000/driver.spool",
+        "launches/000/images/00000-0.png",
+        "samples/none.csv",
+        "samples/notes.txt",
     ],
 )
 def test_a_sealed_file_that_nothing_names(run: Path, name: str) -> None:
     (run / name).parent.mkdir(parents=True, exist_ok=True)
-    (run / name).write_bytes(b"{}")
+    (run / name).write_bytes(CONTENTS.get(Path(name).suffix, b"{}"))
     verdict = verify(golden.reseal(run))
     assert failed(verdict) == {"FILE_UNNAMED"}
     assert name in verdict.failures[0].message
+
+
+def test_what_a_full_disk_leaves_of_a_launch_is_no_stranger_in_a_run_cut_short(
+    tmp_path: Path,
+) -> None:
+    run = golden.build(tmp_path, "aborted", "the disk is full")
+    for name in ("driver.spool", "requests.tmp"):
+        (run / "launches/001" / name).write_bytes(b"half")
+    assert verify(golden.reseal(run)).passed
 
 
 def test_a_bill_of_materials_without_its_recipe(run: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -122,17 +122,16 @@ class Container:
     def save_log(self, path: Path) -> None:
         """Write its log until now to ``path``: whole, or its first 4 and last 12 MiB.
 
-        A log that is there already is replaced once this one is written.
+        A log that is there already is replaced once this one is written; else it stays alone.
         """
         written = path.with_suffix(".saved.tmp")
-        file = LogFile(written)
         try:
-            with engine_errors("read the log"):
+            with closing(LogFile(written)) as file, engine_errors("read the log"):
                 for chunk in self._api.logs(self.id, stream=True, follow=False):
                     file.write(chunk)
+            written.replace(path)
         finally:
-            file.close()
-        written.replace(path)
+            written.unlink(missing_ok=True)
 
     def stop(self, timeout_s: float) -> None:
         """SIGTERM, then SIGKILL after ``timeout_s`` seconds."""

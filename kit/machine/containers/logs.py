@@ -63,11 +63,16 @@ class LogFile:
         tail = self._file.read(TAIL)
         written = self._path.with_suffix(".tmp")
         fresh = written.open("w+b", buffering=0)
-        for part in (head, note, tail):
-            view = memoryview(part)
-            while view:
-                view = view[fresh.write(view) :]
-        written.replace(self._path)
+        try:
+            for part in (head, note, tail):
+                view = memoryview(part)
+                while view:
+                    view = view[fresh.write(view) :]
+            written.replace(self._path)
+        except OSError:  # a full disk
+            fresh.close()
+            written.unlink(missing_ok=True)
+            raise
         self._file.close()
         self._file, self._after_note = fresh, HEAD + len(note)
         self._size = self._after_note + TAIL

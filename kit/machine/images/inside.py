@@ -74,7 +74,9 @@ def complete(toolkit: Path) -> None:
         place.chmod(0o755)
     lib = toolkit / "lib"
     for library in sorted(lib.glob("lib*.so.*")):
-        (lib / library.name.partition(".so.")[0]).with_suffix(".so").symlink_to(library.name)
+        name = lib / f"{library.name.partition('.so.')[0]}.so"
+        if not name.exists():  # one library may be there under two of its versions
+            name.symlink_to(library.name)
     (toolkit / "lib64").symlink_to("lib")
     stub = lib / "stubs" / "libcuda.so"
     stub.parent.mkdir()
