@@ -294,6 +294,8 @@ def test_of_a_compiled_wheel_only_what_is_asked_for_is_kept(tmp_path: Path, syst
     wheels.unpack(wheel(tmp_path, **files), NAME, system, keep=("bin/server", "lib/lib"))
     paths = {name for name, e in system.entries.items() if e.at is not None}
     assert paths == {"opt/kit/bin/server", "opt/kit/lib/liba.so"}
+    with pytest.raises(ImageUnavailable, match="nothing in it begins with bin/other"):
+        wheels.unpack(wheel(tmp_path, **files), NAME, system, keep=("bin/other",))
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="no linker here: the sandbox has one")

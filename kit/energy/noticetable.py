@@ -51,7 +51,7 @@ KINDS: dict[str, Kind] = {
     "driver_late": kind(
         "one request in a hundred left {late_s:ms} ms late or more (limit {limit_s:ms} ms)",
         late_s="99th percentile of how late, s",
-        limit_s="the most that is not told, s",
+        limit_s="the most that is not reported, s",
     ),
     "SAMPLER_GAP": kind("{said}", said=SAID),
     "SAMPLER_LOST": kind("[{said}]", said=SAID),  # a journal may hold no word of it

@@ -111,7 +111,7 @@ def unpack(
     with one of these.
 
     Raises:
-        ImageUnavailable: it is no wheel, or has an unsafe name.
+        ImageUnavailable: it is no wheel, has an unsafe name, or nothing of ``keep``.
     """
     from installer import install
     from installer.sources import WheelFile
@@ -121,9 +121,12 @@ def unpack(
             archive.filename = name  # the cache knows it by its hash
             _refuse_huge_metadata(archive)
             source = WheelFile(archive)
+            before = len(tree.entries)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # of byte code, which is left out
                 install(source, cast(Any, _Destination(tree, keep, leave_out)), {})
+            if keep and len(tree.entries) == before:
+                raise ValueError(f"nothing in it begins with {' or '.join(keep)}")
     except KitError:
         raise
     except Exception as error:  # exceptions of zipfile and installer on a file that is no wheel

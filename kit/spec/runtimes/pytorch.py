@@ -25,7 +25,7 @@ def device_option() -> dict[str, Any]:
 
 
 def device(spec: RunSpec) -> str:
-    """``cpu`` or ``cuda``: the server is told, and finds nothing out by itself."""
+    """``cpu`` or ``cuda``, as the server's arguments say: it does not choose by itself."""
     chosen = str(spec.runtime.options["device"])
     return chosen if chosen != "auto" else "cuda" if spec.devices.gpus else "cpu"
 
