@@ -504,6 +504,25 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
 
 
 @examples(20)
+@given(stop=st.floats(5.0, 15.0), lacking=st.floats(0.1, 1.5), hertz=st.sampled_from([20.0, 50.0]))
+def test_a_counter_is_left_only_where_its_reads_lack_for_longer_than_those_of_power(
+    stop: float, lacking: float, hertz: float
+) -> None:
+    """Otherwise a sampler held up for half a second would change the way, and by percents the
+    energy: instant power aliases."""
+    board = Board(3)
+    rows = (*board.polled(hertz), *board.gauge("gpu_power_instant", 0.025))
+    kept = [r for r in rows if not stop <= r[1] / S <= stop + lacking]
+    value = only(Energy(read(kept), (GPU,)).of(2 * S, 18 * S))
+    longest_s = max(b - a for a, b in pairwise(r[1] for r in kept if r[4] == "gpu_energy")) / S
+    if longest_s < 0.5:
+        assert value.method == "counter"
+        assert value.joules == pytest.approx(board.joules(18) - board.joules(2), rel=0.005)
+    elif longest_s > 0.8:
+        assert value.status == "unmeasured"
+
+
+@examples(20)
 @given(at=st.integers(5, 35), step=st.sampled_from([-7200.0, -1.5, 0.7, 3600.0]), start=_TIMES)
 def test_a_step_of_the_wall_clock_changes_nothing(at: int, step: float, start: int) -> None:
     """The buffer's stamps are the wall clock's: asked once a second, one call sees the step."""

@@ -16,6 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kit.record import samples
+
+NVML: list[dict[str, Any]] = [{"name": "nvml", "alias": None, "config": {}}]
+ATTEMPTS, STANDSTILL_S = 3, 0.5
 SOURCE = Path(__file__).with_name("fake_nvml.c")
 DEFAULTS: dict[str, float] = {
     "base": 100.0,
@@ -121,3 +127,20 @@ class Sampled:
     def files(self) -> dict[str, bytes]:
         """The sample files by name."""
         return {path.name: path.read_bytes() for path in sorted(self.out.glob("*.csv"))}
+
+
+def recorded(
+    out: Path, env: dict[str, str], seconds: float
+) -> tuple[Sampled, tuple[int, int], samples.Samples]:
+    """NVML's samples of some seconds without a standstill of the machine, and the window.
+
+    A virtual machine may be paused for longer than kit bridges: then the recording is made again.
+    """
+    for attempt in range(ATTEMPTS):
+        run = Sampled(out.with_name(f"{out.name}-{attempt}"), NVML, env)
+        span = run.run(seconds)
+        read = samples.from_csv(run.files())
+        polled = [s.t for (_, name), s in read.series.items() if name == "gpu_power_instant"]
+        if all(np.diff(t).max() < STANDSTILL_S * 1e9 for t in polled):
+            return run, span, read
+    raise AssertionError(f"the machine stood still in each of {ATTEMPTS} recordings")

@@ -20,9 +20,8 @@ from kit.energy.window import averaging
 from kit.judge.verify import reads, streams
 from kit.measure.meters.nvml.buffer import mapped
 from kit.record import samples
-from tests.meters.fake import Fake, Sampled
+from tests.meters.fake import NVML, Fake, Sampled, recorded
 
-NVML: list[dict[str, Any]] = [{"name": "nvml", "alias": None, "config": {}}]
 PROBE = (
     "import json, sys, msgspec; from kit.measure import meters; "
     "plan = meters.get('nvml').probe(None, json.loads(sys.argv[1])); "
@@ -169,9 +168,7 @@ def test_windows_agree_with_the_truth(
     gpus: Gpus, tmp_path: Path, settings: dict[str, float], method: str, limits: dict[float, float]
 ) -> None:
     fake = gpus(gpus=2, **settings)
-    run = Sampled(tmp_path / "out", NVML, fake.env)
-    span = run.run(6)
-    read = samples.from_csv(run.files())
+    run, span, read = recorded(tmp_path / "out", fake.env, 6)
     assert read.gaps == ()
     energy = Energy(read, [probe(fake)])
     for length_s, limit in limits.items():
@@ -311,9 +308,8 @@ def test_a_runs_own_readings_tell_over_how_long_they_are_averaged(
     fake = gpus(gpus=1, average_ms=400, instant_ms=60, wave=2.3)
     device = probe(fake).devices[0]
     for attempt in range(3):  # a busy machine reads so seldom that kit says: it cannot be told
-        run = Sampled(tmp_path / f"out{attempt}", NVML, fake.env)
-        run.run(12)
-        found = averaging(device, samples.from_csv(run.files()))
+        _, _, read = recorded(tmp_path / f"out{attempt}", fake.env, 12)
+        found = averaging(device, read)
         if all(f.window_s is not None for f in found.values()):
             break
     for quantity, window_s in (("gpu_power_average", 0.4), ("gpu_power_instant", 0.06)):

@@ -16,7 +16,8 @@ from kit.measure.meters.nvml.pace import POWER_LADDER, POWER_SHARE, STATE_LADDER
 from kit.measure.meters.nvml.processes import control_groups
 from kit.record import samples
 from tests.meters.fake import Fake, Sampled
-from tests.meters.test_nvml import NVML, probe
+from tests.meters.fake import NVML
+from tests.meters.test_nvml import probe
 
 Gpus = Callable[..., Fake]
 

@@ -10,18 +10,17 @@ import pytest
 from kit.energy import Energy
 from kit.energy.reasons import sentence
 from kit.record import samples
-from tests.meters.fake import Sampled
+from tests.meters.fake import NVML, Sampled, recorded
 from tests.meters.test_meters import rapl_tree
-from tests.meters.test_nvml import NVML, Gpus, probe
+from tests.meters.test_nvml import Gpus, probe
 
 S = 1_000_000_000
 
 
 def measured(fake: Any, out: Path, seconds: float = 12.0) -> tuple[Energy, Sampled, int, int]:
     plan = probe(fake)
-    run = Sampled(out, NVML, fake.env)
-    t0, t1 = run.run(seconds)
-    return Energy(samples.from_csv(run.files()), [plan]), run, t0, t1
+    run, (t0, t1), read = recorded(out, fake.env, seconds)
+    return Energy(read, [plan]), run, t0, t1
 
 
 @pytest.mark.slow

@@ -260,11 +260,22 @@ class Polls:
     def _read(self) -> Sequence[Reading]:
         if not self._watched:  # nothing measured may lie before the first tick
             self._watched = True
-            return _watch(self._tickers, self._clock, 1, self._clock.now() + _SEARCH_NS)[0]
+            return self._until_ticked(self._clock.now() + _SEARCH_NS)
         return [ticker.poll() for ticker in self._tickers]
 
     def _last(self, stopped_at: int) -> Sequence[Reading]:
-        readings = _watch(self._tickers, self._clock, 1, stopped_at + _SEARCH_NS // 4)[0]
+        return self._until_ticked(stopped_at + _SEARCH_NS // 4)
+
+    def _until_ticked(self, until: int) -> list[Reading]:
+        """Poll all until the last has ticked, and once more: only a read that is clear of a tick
+        tells its value, so that those which ticked already are polled on."""
+        readings, waiting = list[Reading](), list(self._tickers)
+        for ticker in waiting:
+            ticker.forget()
+        while waiting and self._clock.now() < until:
+            readings += [ticker.poll() for ticker in self._tickers]
+            waiting = [t for t in waiting if t.bracket is None and not t.gone]
+            time.sleep(_SEARCH_NAP_S)
         time.sleep(_CLEAR_S)
         return [*readings, *(ticker.poll() for ticker in self._tickers)]
 
