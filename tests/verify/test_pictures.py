@@ -284,3 +284,23 @@ def test_the_same_images_are_reproduced_and_others_differ(sound: Path, run: Path
     axis = outputs(original, records.read(run))
     assert axis.verdict == "DIFFERENT"
     assert "request 1 parts at image 2" in axis.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "spool", "codes"),
+    [
+        ("aborted", True, set()),
+        ("aborted", False, {"IMAGE_HASH"}),
+        ("complete", True, {"IMAGE_HASH", "FILE_UNNAMED"}),
+    ],
+)
+def test_images_without_answers_are_those_of_a_full_disk_alone(
+    tmp_path: Path, status: str, spool: bool, codes: set[str]
+) -> None:
+    """Images are written before the answers that name them, out of the driver's spool."""
+    run = golden.build(tmp_path / "runs", status, "the disk is full", golden.image_spec())
+    last = run / "launches/000"
+    (last / "images/00099-0.png").write_bytes(b"half")
+    if spool:
+        (last / "driver.spool").write_bytes(b"half")
+    assert failed(golden.reseal(run)).keys() == codes

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from kit.core import png
 from kit.core.model import ImageFile, Manifest, Request, Response
 from kit.judge.verify.verdict import Check, judged
+from kit.measure.drive.spool import SPOOL
 from kit.record.archive import ArchiveSource
 from kit.record.records import RunRecords
 
@@ -38,10 +39,20 @@ def _problems(records: RunRecords, source: ArchiveSource, manifest: Manifest) ->
                 named.add(path)
                 if problem := _file_problem(path, image, sealed, source):
                     yield f"{where} image {number}: {problem}"
-    folders = {f"launches/{launch:03d}/images/" for launch in range(records.spec.launches)}
+    folders = {f"{f}images/" for f in _launches(records) if not _cut_short(f, manifest, sealed)}
     others = [p for p in sealed if p[: p.rfind("/") + 1] in folders and p not in named]
     if others:
         yield f"{len(others)} images are of no answer, such as {others[0]!a}"
+
+
+def _launches(records: RunRecords) -> Iterator[str]:
+    yield from (f"launches/{launch:03d}/" for launch in range(records.spec.launches))
+
+
+def _cut_short(folder: str, manifest: Manifest, sealed: Mapping[str, str]) -> bool:
+    """Whether images may lie in a launch's folder before their answers: the disk was full when
+    these were to be written, and what the driver spooled is sealed in their place."""
+    return manifest.status != "complete" and f"{folder}{SPOOL}" in sealed
 
 
 def _count_problem(

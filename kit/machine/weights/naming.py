@@ -27,6 +27,8 @@ from kit.machine.weights import gguf, hub, origins, shards
 from kit.machine.weights.files import find, is_file, known_hash, names_of, store_dir
 from kit.machine.weights.source import WeightSource, parse
 
+_SHORT = 7  # digits of a commit: what git itself shows at least
+
 
 class Doubt(NamedTuple):
     """One doubt: ``where`` is its JSON path in the spec."""
@@ -130,9 +132,12 @@ def _branch(wanted: WeightsSpec, source: WeightSource) -> str:
     stays = hub.is_commit(wanted.revision) or "==" in wanted.revision
     if source.kind != "hf" or stays or not hub.is_commit(source.revision):
         return ""
+    moves = "a branch or a tag, which may move"
+    if len(wanted.revision) >= _SHORT and source.revision.startswith(wanted.revision):
+        moves = "a commit in short, which may come to mean several"
     return (
-        f"revision {wanted.revision} is a branch or a tag, which may move: the hashes pin the "
-        f"files, those of {source.revision}"
+        f"revision {wanted.revision} is {moves}: the hashes pin the files, those of "
+        f"{source.revision}"
     )
 
 
