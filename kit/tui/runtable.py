@@ -12,6 +12,7 @@ from textual.widgets import DataTable
 from kit.energy.names import ENERGY_PER
 from kit.show.render.console import plain
 from kit.show.render.rows import amount
+from kit.show.rounding import four
 from kit.show.runlist import Row
 from kit.tui.states import state_of
 
@@ -37,8 +38,16 @@ def _short(row: Row) -> str:
     return row.run[:8]
 
 
+def _energy(row: Row) -> str:
+    """Joules per output token; of a run of images per image, with its unit, the column's being
+    another."""
+    if row.joules_image is not None:
+        return f"{four(row.joules_image)} J/img"
+    return row.energy or "–"
+
+
 NAME = Column("name", _NAME_MIN, lambda row: row.name or "–")
-ENERGY = Column(ENERGY_PER["output_token"].short, 12, lambda row: row.energy or "–", right=True)
+ENERGY = Column(ENERGY_PER["output_token"].short, 12, _energy, right=True)
 RATE = Column("tok/s", 7, lambda row: row.throughput or "–", right=True)
 RUN = Column("run", 8, _short)
 STARTED = Column("started UTC", 11, lambda row: row.started[5:] or "–")

@@ -15,8 +15,7 @@ from kit.measure.meters.nvml.api import Unseen
 from kit.measure.meters.nvml.pace import POWER_LADDER, POWER_SHARE, STATE_LADDER, STATE_SHARE, paced
 from kit.measure.meters.nvml.processes import control_groups
 from kit.record import samples
-from tests.meters.fake import Fake, Sampled
-from tests.meters.fake import NVML
+from tests.meters.fake import NVML, Fake, Sampled
 from tests.meters.test_nvml import probe
 
 Gpus = Callable[..., Fake]

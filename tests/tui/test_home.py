@@ -25,7 +25,7 @@ from kit.store.store import InFlight, Store
 from kit.tui import settings
 from kit.tui.app import KitApp
 from kit.tui.rowlist import SORTS
-from kit.tui.runtable import PAGE, RunTable
+from kit.tui.runtable import PAGE, RunTable, cells, columns
 from kit.tui.screens.home import HomeScreen
 from kit.tui.states import state_of
 from tests.committed import H200, QUICKSTART, REPLAY
@@ -509,3 +509,12 @@ async def test_another_store_is_shown_and_both_are_remembered(
         await press(pilot, "S", "down", "enter")
         assert "3 sealed" in drawn(pilot.app)
     assert settings.load().stores == (str(three.root), str(other.root))
+
+
+def test_a_run_of_images_has_its_joules_with_their_unit_in_a_column_of_tokens() -> None:
+    shown = columns(100)
+    of_images = Row("complete", "a", name="b", joules_image=88.757, per_image="88.76 ± 0.5 J")
+    of_texts = Row("complete", "a", name="b", energy="0.91 cpu")
+    texts = [{cell.plain.strip() for cell in cells(r, shown, False)} for r in (of_images, of_texts)]
+    assert "88.76 J/img" in texts[0]
+    assert "0.91 cpu" in texts[1]
