@@ -111,7 +111,7 @@ def test_a_file_says_what_it_is(tmp_path: Path) -> None:
     found = model(path)
     data = path.read_bytes()
     assert (found.name, found.licence, found.folder) == ("My Model 7B", "apache-2.0", tmp_path)
-    assert found.shape == own.Shape("llama", 4096, 2 * 32 * 8 * (128 + 128))
+    assert found.shape == own.Shape("llama", 4096, 2 * 32 * 8 * (128 + 128), (32, 8))
     (file,) = found.files
     assert (file.path, file.source, file.size) == (path.name, f"file:{path.name}", len(data))
     assert file.sha256 == hashlib.sha256(data).hexdigest()
@@ -170,7 +170,7 @@ def test_a_gguf_file_without_the_ending_gets_it(tmp_path: Path) -> None:
 def test_numbers_that_cannot_be_are_none(tmp_path: Path, fact: int) -> None:
     facts = LLAMA | {"llama.context_length": number(fact), "llama.block_count": number(fact)}
     found = model(written(tmp_path / "m.gguf", facts))
-    assert found.shape == own.Shape("llama", None, None)
+    assert found.shape == own.Shape("llama", None, None, (32, 8))
     assert specs.problems(begin.spec_for(found, HERE)) == []
 
 
@@ -287,7 +287,7 @@ def test_a_folder_is_its_config_tokenizer_and_tensors(folder: Path) -> None:
     names = [file.path for file in found.files]
     assert names == ["config.json", "model.safetensors", "tokenizer.json"]
     assert (found.name, found.licence, found.kind) == ("org/tiny", "mit", "safetensors")
-    assert found.shape == own.Shape("llama", 512, 4 * 2 * 4 * 16)
+    assert found.shape == own.Shape("llama", 512, 4 * 2 * 4 * 16, (4, 4))
 
 
 def test_a_path_in_a_config_is_kept_out_of_the_spec(folder: Path) -> None:

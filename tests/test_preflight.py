@@ -46,7 +46,7 @@ MODEL = WeightsSpec(
 SPEC = RunSpec(
     schema="kit.run-spec/1",
     name="test",
-    runtime=RuntimeSpec(name="llama_server"),
+    runtime=RuntimeSpec(name="llama-server"),
     image=ImageSpec(recipe="llama-server", digest="sha256:" + "b" * 64),
     weights=MODEL,
     workload=WorkloadSpec(name="prompts", options={"max_output_tokens": 64}),
@@ -171,7 +171,7 @@ def worst(findings: list[Finding]) -> dict[str, Finding]:
 def test_more_threads_than_cpus_wait_for_one_another(threads: int | None, warned: bool) -> None:
     """The plan's runtime has fourteen CPUs."""
     options = {"threads": threads}
-    spec = replaced(SPEC, runtime=RuntimeSpec(name="llama_server", options=options))
+    spec = replaced(SPEC, runtime=RuntimeSpec(name="llama-server", options=options))
     found = worst(preflight.check(PLAN, spec, FACTS))
     assert list(found) == (["CPUS_THREADS"] if warned else [])
     if warned:
@@ -191,10 +191,10 @@ def test_more_threads_than_cpus_wait_for_one_another(threads: int | None, warned
 def test_a_model_must_fit_into_the_gpus_asked_for(
     memory: int, kv: int | None, context: int | None, code: str | None
 ) -> None:
-    facts = copy.deepcopy(FACTS) | {"kv_bytes": kv}
+    facts = copy.deepcopy(FACTS) | {"shape": {"kv_bytes": kv}}
     facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = memory
     options = {} if context is None else {"context": context}
-    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama_server", options=options))
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama-server", options=options))
     found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
     assert [f.code for f in found] == [code or "GPU_MEMORY"]
     assert ("estimated" in found[0].message) == (kv is not None and context is not None)
@@ -202,7 +202,7 @@ def test_a_model_must_fit_into_the_gpus_asked_for(
 
 @pytest.mark.parametrize(("gpus", "code"), [(1, "GPU_MEMORY_LIMIT"), (2, "GPU_MEMORY")])
 def test_boards_hold_a_model_together(gpus: int, code: str) -> None:
-    facts = copy.deepcopy(FACTS) | {"kv_bytes": None}
+    facts = copy.deepcopy(FACTS) | {"shape": {}}
     for board in facts["host"]["gpus"].values():
         board["memory_total_bytes"] = 60_000_000  # the weights are 98 MB
     plan, spec = gpu_case(runtime=RuntimeSpec(name="transformers", options={}))
@@ -212,13 +212,56 @@ def test_boards_hold_a_model_together(gpus: int, code: str) -> None:
 
 
 def test_a_cache_of_a_stated_size_is_what_must_fit() -> None:
-    facts = copy.deepcopy(FACTS) | {"kv_bytes": 23_040}
+    facts = copy.deepcopy(FACTS) | {"shape": {"kv_bytes": 23_040}}
     facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = 150_000_000
     options = {"context": 1 << 20, "kv_cache_mib": 16}
     plan, spec = gpu_case(runtime=RuntimeSpec(name="vllm", options=options))
     found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
     assert [f.code for f in found] == ["GPU_MEMORY"]
     assert "16.8 MB of KV cache" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "heads", "code", "remedy"),
+    [
+        ("vllm", 2, (32, 8), "MODEL_HEADS", ""),
+        ("vllm", 16, (32, 8), "MODEL_HEADS", ""),  # each head of keys and values is there twice
+        ("vllm", 2, (9, 3), "MODEL_HEADS!", "take 1 of them"),
+        ("sglang", 4, (28, 4), "MODEL_HEADS", ""),
+        ("transformers", 8, (28, 4), "MODEL_HEADS!", "take 4 of them"),
+        ("transformers", 8, None, "", ""),  # the files do not say
+        ("transformers", 1, (9, 3), "", ""),
+        ("llama-server", 2, (9, 3), "", ""),  # each GPU has whole layers
+    ],
+)
+def test_processes_that_share_layers_share_their_heads_equally(
+    name: str, gpus: int, heads: tuple[int, int] | None, code: str, remedy: str
+) -> None:
+    facts = copy.deepcopy(FACTS) | {"shape": {"heads": heads}}
+    plan, spec = gpu_case(runtime=RuntimeSpec(name=name, options={}))
+    spec = replaced(spec, devices=DevicesSpec(gpus=gpus))
+    found = [f for f in preflight.check(plan, spec, facts) if f.code == "MODEL_HEADS"]
+    assert [f.code + "!" * (f.level == "fail") for f in found] == ([code] if code else [])
+    assert all(remedy in (f.remedy or "") for f in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "mib", "code"),
+    [
+        ("vllm", 2, 64, "SHM_LOW"),
+        ("vllm", 2, 1024, "SHM"),
+        ("vllm", 1, 64, "SHM"),
+        ("llama-server", 2, 64, "SHM"),
+    ],
+)
+def test_processes_on_several_gpus_need_shared_memory(
+    name: str, gpus: int, mib: int, code: str
+) -> None:
+    plan, spec = gpu_case(runtime=RuntimeSpec(name=name, options={}))
+    spec = replaced(spec, devices=DevicesSpec(gpus=gpus))
+    launch = replaced(plan.launch, shm_bytes=mib << 20, memory_bytes=8 << 30)
+    found = preflight.check(replaced(plan, launch=launch), spec, copy.deepcopy(FACTS))
+    assert [f.code for f in found if f.code.startswith("SHM")] == [code]
 
 
 def test_images_need_as_much_of_the_disk_as_their_pixels() -> None:
@@ -231,9 +274,9 @@ def test_images_need_as_much_of_the_disk_as_their_pixels() -> None:
 
 
 def test_a_model_of_which_some_layers_stay_outside_need_not_fit() -> None:
-    facts = copy.deepcopy(FACTS) | {"kv_bytes": None}
+    facts = copy.deepcopy(FACTS) | {"shape": {}}
     facts["host"]["gpus"]["gpu0"]["memory_total_bytes"] = 90_000_000
-    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama_server", options={"gpu_layers": 4}))
+    plan, spec = gpu_case(runtime=RuntimeSpec(name="llama-server", options={"gpu_layers": 4}))
     found = [f for f in preflight.check(plan, spec, facts) if f.code.startswith("GPU_MEMORY")]
     assert [f.level for f in found] == ["ok"]
 

@@ -56,7 +56,7 @@ def test_all_parts_are_taken_and_counted(
     assert {f.path for f in model.files} >= {*SHARDS, shards.INDEX, "config.json"}
     assert model.size > sum(len(files[name]) for name in SHARDS), "every part counts for memory"
     # 2 layers, 2 heads of 4 numbers, keys and values, 16 bits each
-    assert own.kv_bytes(folder / f.path for f in model.files) == 2 * 2 * 2 * 4 * 2
+    assert own.shape_of(folder / f.path for f in model.files).kv_bytes == 2 * 2 * 2 * 4 * 2
     monkeypatch.setenv("KIT_HOST_CONFIG", str(tmp_path / "host.toml"))
     (tmp_path / "host.toml").write_text(f'[weights]\nfolders = ["{folder}"]\n')
     path = spec_of(tmp_path / "spec.json", model.files)

@@ -69,11 +69,13 @@ class Shape(NamedTuple):
     Attributes:
         context: the longest context it was made for, tokens.
         kv_bytes: bytes of its KV cache a token, at 16 bits a number.
+        heads: of attention: those of queries, and those of keys and values.
     """
 
     architecture: str = ""
     context: int | None = None
     kv_bytes: int | None = None
+    heads: tuple[int, int] | None = None
 
 
 class OwnModel(NamedTuple):
@@ -159,21 +161,21 @@ def described(found: Found, progress: Progress = lambda *_: None) -> OwnModel:
     return OwnModel(found.kind, name[:_LONGEST], revision, licence, shape, files, found.folder)
 
 
-def kv_bytes(paths: Iterable[Path]) -> int | None:
-    """Bytes of a model's KV cache a token at 16 bits, by what its files say; None if they do not.
+def shape_of(paths: Iterable[Path]) -> Shape:
+    """The shape of a model by what its files say, which may be nothing.
 
     Args:
         paths: the model's files on this machine, by whatever names.
     """
     for path in paths:
         if gguf.is_gguf(path):
-            return _of_gguf(Found("gguf", (path,), None))[1].kv_bytes
+            return _of_gguf(Found("gguf", (path,), None))[1]
         with suppress(OSError, jsonio.JsonRefused):
             if path.stat().st_size <= _CONFIG_BYTES:
                 config = jsonio.parse(path.read_bytes(), CONFIG, any_integer=True)
                 if isinstance(config, dict) and "num_hidden_layers" in config:
-                    return _shape_of(config).kv_bytes
-    return None
+                    return _of_shape(config)
+    return Shape()
 
 
 # --- which files ----------------------------------------------------------------------------------
@@ -388,14 +390,14 @@ def _of_gguf(found: Found) -> tuple[dict[str, str], Shape]:
         "name": _text(facts.get("general.name")),
         "licence": gguf.licence(facts),
     }
-    return named, Shape(kind, number("context_length", _CONTEXT), kv)
+    return named, Shape(kind, number("context_length", _CONTEXT), kv, _heads(heads, kv_heads))
 
 
 def _of_config(found: Found) -> tuple[dict[str, str], Shape]:
     config = _json(found.folder / CONFIG)
     # Often a path of the machine that made the file: only a repository's name is taken.
     called = _text(config.get("_name_or_path"))
-    return {"name": called if _REPO.fullmatch(called) else ""}, _shape_of(config)
+    return {"name": called if _REPO.fullmatch(called) else ""}, _of_shape(config)
 
 
 def _of_pipeline(found: Found) -> tuple[dict[str, str], Shape]:
@@ -410,7 +412,7 @@ _FACTS: dict[Kind, Callable[[Found], tuple[dict[str, str], Shape]]] = {
 }
 
 
-def _shape_of(config: dict[str, Any]) -> Shape:
+def _of_shape(config: dict[str, Any]) -> Shape:
     """The shape that a config.json gives."""
     inner = config.get("text_config")
     facts = {**config, **inner} if isinstance(inner, dict) else config
@@ -423,7 +425,12 @@ def _shape_of(config: dict[str, Any]) -> Shape:
     kv_heads = number("num_key_value_heads", _LAYERS) or heads
     layers = number("num_hidden_layers", _LAYERS)
     kv = 4 * layers * kv_heads * each if layers and kv_heads and each else None
-    return Shape(_text(facts.get("model_type")), number("max_position_embeddings", _CONTEXT), kv)
+    context = number("max_position_embeddings", _CONTEXT)
+    return Shape(_text(facts.get("model_type")), context, kv, _heads(heads, kv_heads))
+
+
+def _heads(queries: int | None, keys: int | None) -> tuple[int, int] | None:
+    return (queries, keys) if queries and keys else None
 
 
 def _licence(folder: Path) -> str:

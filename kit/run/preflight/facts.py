@@ -58,7 +58,7 @@ def gather(
         "self_named": {target: models.own_name(path) for target, path in weights.items()},
         "licensed": {target: gguf.licence(gguf.metadata(path)) for target, path in weights.items()},
         "misnamed": _misnamed(plan),
-        "kv_bytes": own.kv_bytes(weights.values()) if plan.launch.gpus else None,
+        "shape": own.shape_of(weights.values())._asdict(),
         "disk_free": disk_free(folder),
         "port_free": _port_free(plan),
         "gpu_energy": _gpu_energy() if plan.launch.gpus else absent("no GPU is planned for"),

@@ -15,6 +15,7 @@ from kit.energy import scopes
 from kit.machine.host import is_absent, parse_set
 from kit.run.preflight import gpu_rules, host_rules, meter_rules
 from kit.run.preflight.finding import fail, ok, warn
+from kit.spec import runtimes
 from kit.spec.runtimes.contract import WEIGHTS
 
 # Measured on an H200 at the sampler's tiers (see the traces): about 9 MB of CSV per GPU-hour.
@@ -30,6 +31,8 @@ DISK_MARGIN = 256 << 20
 MEMORY_FACTOR = 1.2
 # Of a GPU's memory: the rest is the driver's, the runtime's and its activations'.
 MEMORY_SHARE = 0.9
+# What the documentation of NCCL, by which processes on several GPUs speak, asks for in a container.
+_SHM_OF_NCCL = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,37 @@ def _shm(case: Case) -> Iterator[Finding]:
             f"{_memory_size(launch.memory_bytes)}",
             "lower limits.shm_mib or raise limits.memory_mib",
         )
+    elif launch.gpus and _ranks(case) > 1 and launch.shm_bytes < _SHM_OF_NCCL:
+        yield warn(
+            "SHM_LOW",
+            f"{_memory_size(launch.shm_bytes)} of shared memory for {_ranks(case)} processes, "
+            f"which meet there: NCCL's documentation asks for {_memory_size(_SHM_OF_NCCL)}",
+            f"set limits.shm_mib to {_SHM_OF_NCCL >> 20}",
+        )
     else:
         yield ok("SHM", f"{_memory_size(launch.shm_bytes)} of shared memory")
+
+
+def _ranks(case: Case) -> int:
+    return runtimes.get(case.spec.runtime.name).ranks(case.spec)
+
+
+def _heads(case: Case) -> Iterator[Finding]:
+    """Processes that share each layer get equally many attention heads."""
+    ranks, heads = _ranks(case), case.facts.get("shape", {}).get("heads")
+    if ranks == 1 or heads is None:
+        return
+    queries, keys = heads
+    if queries % ranks == 0 and (keys % ranks == 0 or ranks % keys == 0):
+        yield ok("MODEL_HEADS", f"{queries} attention heads among {ranks} processes")
+        return
+    fits = [n for n in range(1, ranks) if queries % n == 0 and (keys % n == 0 or n % keys == 0)]
+    yield fail(
+        "MODEL_HEADS",
+        f"{queries} attention heads, with {keys} of keys and values, cannot be shared equally by "
+        f"{ranks} processes",
+        f"take {fits[-1]} of them (GPUs, or the option tensor_parallel)",
+    )
 
 
 def _cpus(case: Case) -> Iterator[Finding]:
@@ -285,7 +317,7 @@ def _gpu_memory(case: Case) -> Iterator[Finding]:
         return
     weights = sum(file.size for file in case.plan.model.files)
     context = case.spec.runtime.options.get("context")
-    kv = case.facts.get("kv_bytes")
+    kv = case.facts.get("shape", {}).get("kv_bytes")
     slots = case.spec.arrivals.concurrency
     cache = kv * context * slots if isinstance(kv, int) and isinstance(context, int) else 0
     if isinstance(bound := case.spec.runtime.options.get("kv_cache_mib"), int):
@@ -311,6 +343,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _disk,
     _memory,
     _shm,
+    _heads,
     _cpus,
     _state,
     _other_runs,

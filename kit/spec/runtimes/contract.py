@@ -150,6 +150,10 @@ class Runtime(Protocol):
         """Parts of ``spec`` that this runtime cannot do."""
         ...
 
+    def ranks(self, spec: RunSpec) -> int:  # noqa: ARG002 the contract
+        """How many processes share each layer of the model, and so its attention heads."""
+        return 1
+
     def preparing(self, spec: RunSpec) -> tuple[ServerRequest, ...]:  # noqa: ARG002 the contract
         """Requests that make a server that answers ready for work: a model's load, for instance."""
         return ()

@@ -141,7 +141,7 @@ class Sglang(Runtime):
             "grammar-backend": "none",
             "random-seed": spec.sampling.seed,
             "sampling-defaults": "openai",
-            "tp-size": max(1, spec.devices.gpus),
+            "tp-size": self.ranks(spec),
             "log-level-http": "warning",
         }
         graphs = ("--disable-decode-cuda-graph", "--disable-prefill-cuda-graph")
@@ -169,6 +169,9 @@ class Sglang(Runtime):
             "ignore_eos": spec.sampling.ignore_eos,
         }
         return openai_request(spec, prompt, index, extra)
+
+    def ranks(self, spec: RunSpec) -> int:
+        return max(1, spec.devices.gpus)
 
     def problems(self, spec: RunSpec) -> list[Problem]:
         return [

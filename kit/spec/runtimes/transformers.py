@@ -104,7 +104,7 @@ class Transformers(Runtime):
 
     def argv(self, spec: RunSpec, listen: str = ANY_ADDRESS) -> tuple[str, ...]:
         options, gguf = spec.runtime.options, the_gguf(spec)
-        ranks = _ranks(spec)
+        ranks = self.ranks(spec)
         return flags(
             {
                 "model": f"{WEIGHTS}/{gguf.path}" if gguf else WEIGHTS,
@@ -133,13 +133,17 @@ class Transformers(Runtime):
         }
         return openai_request(spec, prompt, index, extra)
 
+    def ranks(self, spec: RunSpec) -> int:
+        """Specs of older versions have no option for it."""
+        return spec.runtime.options.get("tensor_parallel") or max(1, spec.devices.gpus)
+
     def problems(self, spec: RunSpec) -> list[Problem]:
         return [
             *_weight_problems(spec),
             *image_problems(self, spec),
             *context_problems(spec, spec.runtime.options["context"]),
             *_device_problems(spec),
-            *_rank_problems(spec),
+            *_rank_problems(spec, self.ranks(spec)),
             *_queue_problems(spec),
         ]
 
@@ -174,13 +178,8 @@ def _device_problems(spec: RunSpec) -> list[Problem]:
     return device_problems(spec, several=True)
 
 
-def _ranks(spec: RunSpec) -> int:
-    """How many processes share the model; specs of older versions have no option for it."""
-    return spec.runtime.options.get("tensor_parallel") or max(1, spec.devices.gpus)
-
-
-def _rank_problems(spec: RunSpec) -> list[Problem]:
-    ranks, gpus = _ranks(spec), spec.devices.gpus
+def _rank_problems(spec: RunSpec, ranks: int) -> list[Problem]:
+    gpus = spec.devices.gpus
     found = []
     if gpus and ranks != gpus:
         found.append(

@@ -130,7 +130,7 @@ class Vllm(Runtime):
             "kv-cache-memory-bytes": options["kv_cache_mib"] << 20,
             "seed": spec.sampling.seed,
             "generation-config": "vllm",
-            "tensor-parallel-size": max(1, spec.devices.gpus),
+            "tensor-parallel-size": self.ranks(spec),
         }
         switches = (
             "--no-enable-prefix-caching",
@@ -159,6 +159,9 @@ class Vllm(Runtime):
             "ignore_eos": spec.sampling.ignore_eos,
         }
         return openai_request(spec, prompt, index, extra)
+
+    def ranks(self, spec: RunSpec) -> int:
+        return max(1, spec.devices.gpus)
 
     def problems(self, spec: RunSpec) -> list[Problem]:
         options = spec.runtime.options
