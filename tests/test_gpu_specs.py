@@ -1,0 +1,34 @@
+"""specs/gpu: the work of specs/runtimes on one GPU, each image pinned by its digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kit.machine import images
+from kit.spec import runtimes
+from kit.spec import spec as specs
+
+ROOT = Path(__file__).parents[1] / "specs"
+GPU = sorted((ROOT / "gpu").glob("*.json"))
+
+
+def test_every_runtime_with_a_locked_image_for_gpus_has_one() -> None:
+    made = {images.recipe(r).name for p in GPU if (r := specs.load(p).image.recipe)}
+    of_texts = [r for r in map(runtimes.get, runtimes.names()) if r.makes == "text"]
+    assert made == {r.gpu_recipe for r in of_texts if r.gpu_recipe}
+
+
+@pytest.mark.parametrize("path", GPU, ids=lambda p: p.stem)
+def test_each_is_the_work_of_the_spec_for_a_cpu(path: Path) -> None:
+    spec = specs.load(path)
+    on_cpu = specs.load(ROOT / "runtimes" / f"{path.stem.removesuffix('-upstream')}.json")
+    for part in ("workload", "weights", "sampling", "arrivals", "phases", "launches"):
+        assert getattr(spec, part) == getattr(on_cpu, part), part
+    assert spec.devices.gpus == 1 and spec.runtime.name == on_cpu.runtime.name
+    if recipe := spec.image.recipe:
+        assert spec.image.digest == images.recipe(recipe).image_id
+    else:
+        assert "@sha256:" in (spec.image.reference or "")
+        assert "never pulled" in spec.description or "did not run" in spec.description
