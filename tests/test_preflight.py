@@ -246,22 +246,23 @@ def test_processes_that_share_layers_share_their_heads_equally(
 
 
 @pytest.mark.parametrize(
-    ("name", "gpus", "mib", "code"),
+    ("name", "gpus", "mib", "low"),
     [
-        ("vllm", 2, 64, "SHM_LOW"),
-        ("vllm", 2, 1024, "SHM"),
-        ("vllm", 1, 64, "SHM"),
-        ("llama-server", 2, 64, "SHM"),
+        ("vllm", 2, 64, True),
+        ("vllm", 2, 1024, False),
+        ("vllm", 1, 64, False),
+        ("llama-server", 2, 64, False),
     ],
 )
 def test_processes_on_several_gpus_need_shared_memory(
-    name: str, gpus: int, mib: int, code: str
+    name: str, gpus: int, mib: int, low: bool
 ) -> None:
     plan, spec = gpu_case(runtime=RuntimeSpec(name=name, options={}))
     spec = replaced(spec, devices=DevicesSpec(gpus=gpus))
     launch = replaced(plan.launch, shm_bytes=mib << 20, memory_bytes=8 << 30)
     found = preflight.check(replaced(plan, launch=launch), spec, copy.deepcopy(FACTS))
-    assert [f.code for f in found if f.code.startswith("SHM")] == [code]
+    assert ("SHM_LOW" in {f.code for f in found}) is low
+    assert "SHM" in {f.code for f in found}, "verify expects it of every run"
 
 
 def test_images_need_as_much_of_the_disk_as_their_pixels() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kit.core.errors import UsageError
 from kit.core.model import Finding, Plan, RunSpec
 from kit.energy import scopes
 from kit.machine.host import is_absent, parse_set
@@ -194,32 +195,40 @@ def _shm(case: Case) -> Iterator[Finding]:
             f"{_memory_size(launch.memory_bytes)}",
             "lower limits.shm_mib or raise limits.memory_mib",
         )
-    elif launch.gpus and _ranks(case) > 1 and launch.shm_bytes < _SHM_OF_NCCL:
-        yield warn(
-            "SHM_LOW",
-            f"{_memory_size(launch.shm_bytes)} of shared memory for {_ranks(case)} processes, "
-            f"which meet there: NCCL's documentation asks for {_memory_size(_SHM_OF_NCCL)}",
-            f"set limits.shm_mib to {_SHM_OF_NCCL >> 20}",
-        )
     else:
         yield ok("SHM", f"{_memory_size(launch.shm_bytes)} of shared memory")
 
 
-def _ranks(case: Case) -> int:
-    return runtimes.get(case.spec.runtime.name).ranks(case.spec)
+def _sharing(case: Case) -> Iterator[Finding]:
+    """What processes that share each layer need: memory to meet in, and equally many heads.
+
+    `kit verify` applies the rules without the weights, and without runtimes that it does not know.
+    """
+    try:
+        ranks = runtimes.get(case.spec.runtime.name).ranks(case.spec)
+    except UsageError:
+        return
+    if ranks == 1:
+        return
+    launch, heads = case.plan.launch, case.facts.get("shape", {}).get("heads")
+    if launch.gpus and launch.shm_bytes < _SHM_OF_NCCL:
+        yield warn(
+            "SHM_LOW",
+            f"{ranks} processes meet in {_memory_size(launch.shm_bytes)} of shared memory: NCCL's "
+            f"documentation asks for {_memory_size(_SHM_OF_NCCL)}",
+            f"set limits.shm_mib to {_SHM_OF_NCCL >> 20}",
+        )
+    if heads:
+        queries, keys = heads
+        yield _shared_heads(queries, keys, ranks)
 
 
-def _heads(case: Case) -> Iterator[Finding]:
-    """Processes that share each layer get equally many attention heads."""
-    ranks, heads = _ranks(case), case.facts.get("shape", {}).get("heads")
-    if ranks == 1 or heads is None:
-        return
-    queries, keys = heads
-    if queries % ranks == 0 and (keys % ranks == 0 or ranks % keys == 0):
-        yield ok("MODEL_HEADS", f"{queries} attention heads among {ranks} processes")
-        return
-    fits = [n for n in range(1, ranks) if queries % n == 0 and (keys % n == 0 or n % keys == 0)]
-    yield fail(
+def _shared_heads(queries: int, keys: int, ranks: int) -> Finding:
+    """Heads of keys and values are divided, or each is held by several processes."""
+    fits = [n for n in range(1, ranks + 1) if queries % n == 0 and (keys % n == 0 or n % keys == 0)]
+    if ranks in fits:
+        return ok("MODEL_HEADS", f"{queries} attention heads among {ranks} processes")
+    return fail(
         "MODEL_HEADS",
         f"{queries} attention heads, with {keys} of keys and values, cannot be shared equally by "
         f"{ranks} processes",
@@ -343,7 +352,7 @@ _RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _disk,
     _memory,
     _shm,
-    _heads,
+    _sharing,
     _cpus,
     _state,
     _other_runs,
