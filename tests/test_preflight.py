@@ -229,6 +229,8 @@ def test_a_cache_of_a_stated_size_is_what_must_fit() -> None:
         ("vllm", 2, (9, 3), "MODEL_HEADS!", "take 1 of them"),
         ("sglang", 4, (28, 4), "MODEL_HEADS", ""),
         ("transformers", 8, (28, 4), "MODEL_HEADS!", "take 4 of them"),
+        ("transformers", 8, (32, 4), "MODEL_HEADS!", "take 4 of them"),  # has no head twice
+        ("transformers", 24, (48, 16), "MODEL_HEADS!", "take 16 of them"),
         ("transformers", 8, None, "", ""),  # the files do not say
         ("transformers", 1, (9, 3), "", ""),
         ("llama-server", 2, (9, 3), "", ""),  # each GPU has whole layers

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kit.core.errors import UsageError
 from kit.core.model import Finding, Plan, RunSpec
 from kit.energy import scopes
 from kit.machine.host import is_absent, parse_set
@@ -206,19 +207,34 @@ def _shm(case: Case) -> Iterator[Finding]:
 
 
 def _ranks(case: Case) -> int:
-    return runtimes.get(case.spec.runtime.name).ranks(case.spec)
+    runtime = _runtime(case)
+    return runtime.ranks(case.spec) if runtime else 1
+
+
+def _runtime(case: Case) -> runtimes.Runtime | None:
+    """None where verify judges a run of a third party's runtime, which is not installed here."""
+    try:
+        return runtimes.get(case.spec.runtime.name)
+    except UsageError:
+        return None
 
 
 def _heads(case: Case) -> Iterator[Finding]:
     """Processes that share each layer get equally many attention heads."""
-    ranks, heads = _ranks(case), case.facts.get("shape", {}).get("heads")
-    if ranks == 1 or heads is None:
+    runtime, ranks = _runtime(case), _ranks(case)
+    heads = case.facts.get("shape", {}).get("heads")
+    if runtime is None or ranks == 1 or heads is None:
         return
     queries, keys = heads
-    if queries % ranks == 0 and (keys % ranks == 0 or ranks % keys == 0):
+    copied = runtime.copies_key_heads
+    fits = [
+        number
+        for number in range(1, ranks + 1)
+        if queries % number == 0 and (keys % number == 0 or (copied and number % keys == 0))
+    ]
+    if fits[-1] == ranks:
         yield ok("MODEL_HEADS", f"{queries} attention heads among {ranks} processes")
         return
-    fits = [n for n in range(1, ranks) if queries % n == 0 and (keys % n == 0 or n % keys == 0)]
     yield fail(
         "MODEL_HEADS",
         f"{queries} attention heads, with {keys} of keys and values, cannot be shared equally by "

@@ -50,6 +50,7 @@ class Transformers(Runtime):
     recount = None
     real = True
     loads = ("safetensors", "gguf")
+    copies_key_heads = False
     prompt_ids = PromptIds("/tokenize")
     repeat = Repeat(
         kind="exact",
