@@ -178,6 +178,16 @@ def test_more_threads_than_cpus_wait_for_one_another(threads: int | None, warned
         assert "15 threads and has 14 CPUs" in found["CPUS_THREADS"].message
 
 
+@pytest.mark.parametrize(("ranks", "warned"), [(15, True), (14, False), (None, False)])
+def test_more_processes_than_cpus_wait_for_one_another(ranks: int | None, warned: bool) -> None:
+    options = {"tensor_parallel": ranks}
+    spec = replaced(SPEC, runtime=RuntimeSpec(name="transformers", options=options))
+    found = worst(preflight.check(PLAN, spec, FACTS))
+    assert [(c, "15 processes and has 14 CPUs" in f.message) for c, f in found.items()] == (
+        [("CPUS_THREADS", True)] if warned else []
+    )
+
+
 @pytest.mark.parametrize(
     ("memory", "kv", "context", "code"),
     [

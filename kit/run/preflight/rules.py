@@ -258,14 +258,20 @@ def _cpus(case: Case) -> Iterator[Finding]:
         yield warn("CPUS_FEW", message, "give kit three CPUs or more")
     else:
         yield ok("CPUS", f"each has CPUs of its own: {split}")
-    threads = case.spec.runtime.options.get("threads")
-    if isinstance(threads, int) and threads > len(runtime):
-        yield warn(
-            "CPUS_THREADS",
-            f"the runtime computes with {threads} threads and has {len(runtime)} "
-            f"CPU{'s' if len(runtime) > 1 else ''}: they wait for one another, perhaps for minutes",
-            f"set the option threads to {len(runtime)} or less",
-        )
+    on_cpus = 1 if launch.gpus else _ranks(case)
+    several = {
+        "threads": ("threads", case.spec.runtime.options.get("threads")),
+        "tensor_parallel": ("processes", on_cpus),
+    }
+    for option, (what, count) in several.items():
+        if isinstance(count, int) and count > len(runtime):
+            yield warn(
+                "CPUS_THREADS",
+                f"the runtime computes with {count} {what} and has {len(runtime)} "
+                f"CPU{'s' if len(runtime) > 1 else ''}: they wait for one another, perhaps for "
+                "minutes",
+                f"set the option {option} to {len(runtime)} or less",
+            )
 
 
 def _state(case: Case) -> Iterator[Finding]:
