@@ -503,23 +503,19 @@ def test_a_sampler_that_stopped_is_flagged_and_never_interpolated(
         assert end > hole - 2 * S and start < hole + length + 2 * S
 
 
-@examples(20)
-@given(stop=st.floats(5.0, 15.0), lacking=st.floats(0.1, 1.5), hertz=st.sampled_from([20.0, 50.0]))
-def test_a_counter_is_left_only_where_its_reads_lack_for_longer_than_those_of_power(
-    stop: float, lacking: float, hertz: float
+@pytest.mark.parametrize(
+    ("lacking", "method"),
+    [(0.25, "counter"), (0.47, "instant"), (0.9, None)],
+)
+def test_a_counter_is_left_where_ticks_lie_as_far_apart_as_in_released_formulas(
+    lacking: float, method: str | None
 ) -> None:
-    """Otherwise a sampler held up for half a second would change the way, and by percents the
-    energy: instant power aliases."""
-    board = Board(3)
-    rows = (*board.polled(hertz), *board.gauge("gpu_power_instant", 0.025))
-    kept = [r for r in rows if not stop <= r[1] / S <= stop + lacking]
+    """Sealed runs of formulas 4 and 5 have this way, and verify computes their numbers again: who
+    changes it raises `FORMULAS`."""
+    rows = (*Board(3).polled(50.0), *Board(3).gauge("gpu_power_instant", 0.025))
+    kept = [r for r in rows if not 10.09 <= r[1] / S <= 10.09 + lacking]
     value = only(Energy(read(kept), (GPU,)).of(2 * S, 18 * S))
-    longest_s = max(b - a for a, b in pairwise(r[1] for r in kept if r[4] == "gpu_energy")) / S
-    if longest_s < 0.5:
-        assert value.method == "counter"
-        assert value.joules == pytest.approx(board.joules(18) - board.joules(2), rel=0.005)
-    elif longest_s > 0.8:
-        assert value.status == "unmeasured"
+    assert (value.method if value.reason is None else None) == method
 
 
 @examples(20)

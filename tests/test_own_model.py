@@ -290,6 +290,14 @@ def test_a_folder_is_its_config_tokenizer_and_tensors(folder: Path) -> None:
     assert found.shape == own.Shape("llama", 512, 4 * 2 * 4 * 16, (4, 4))
 
 
+def test_a_model_of_texts_and_images_tells_the_shape_of_its_text_part(folder: Path) -> None:
+    text = {"num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2}
+    config = {"model_type": "both", "text_config": text | {"hidden_size": 64}}
+    (folder / "config.json").write_text(json.dumps(config))
+    shape = own.shape_of([folder / "tokenizer.json", folder / "config.json"])
+    assert (shape.heads, shape.kv_bytes) == ((8, 2), 4 * 2 * 2 * 8)
+
+
 def test_a_path_in_a_config_is_kept_out_of_the_spec(folder: Path) -> None:
     private = CONFIG | {"_name_or_path": "/home/someone/secret"}
     (folder / "config.json").write_text(json.dumps(private))

@@ -178,6 +178,16 @@ def test_more_threads_than_cpus_wait_for_one_another(threads: int | None, warned
         assert "15 threads and has 14 CPUs" in found["CPUS_THREADS"].message
 
 
+@pytest.mark.parametrize(("ranks", "warned"), [(15, True), (14, False), (None, False)])
+def test_more_processes_than_cpus_wait_for_one_another(ranks: int | None, warned: bool) -> None:
+    options = {"tensor_parallel": ranks}
+    spec = replaced(SPEC, runtime=RuntimeSpec(name="transformers", options=options))
+    found = worst(preflight.check(PLAN, spec, FACTS))
+    assert [(c, "15 processes and has 14 CPUs" in f.message) for c, f in found.items()] == (
+        [("CPUS_THREADS", True)] if warned else []
+    )
+
+
 @pytest.mark.parametrize(
     ("memory", "kv", "context", "code"),
     [
@@ -229,6 +239,8 @@ def test_a_cache_of_a_stated_size_is_what_must_fit() -> None:
         ("vllm", 2, (9, 3), "MODEL_HEADS!", "take 1 of them"),
         ("sglang", 4, (28, 4), "MODEL_HEADS", ""),
         ("transformers", 8, (28, 4), "MODEL_HEADS!", "take 4 of them"),
+        ("transformers", 8, (32, 4), "MODEL_HEADS!", "take 4 of them"),  # has no head twice
+        ("transformers", 24, (48, 16), "MODEL_HEADS!", "take 16 of them"),
         ("transformers", 8, None, "", ""),  # the files do not say
         ("transformers", 1, (9, 3), "", ""),
         ("llama-server", 2, (9, 3), "", ""),  # each GPU has whole layers

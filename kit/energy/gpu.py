@@ -149,8 +149,7 @@ def grown(ticks: CounterTicks) -> Floats:
 
 def counter_curve(ticks: CounterTicks) -> Curve:
     period_s = ticks.period_ns * 1e-9 or RENEWED_S
-    # Reads that lack for the time of a hole leave up to a tick unseen on either side of it.
-    limit_s = max(_COUNTER_HOLE_S + 2 * period_s, 3 * period_s)
+    limit_s = max(_COUNTER_HOLE_S, 3 * period_s)
     t, joules = sharpened(ticks.t, grown(ticks))
     return Curve(
         t=t,

@@ -21,7 +21,7 @@ import numpy as np
 from kit.record import samples
 
 NVML: list[dict[str, Any]] = [{"name": "nvml", "alias": None, "config": {}}]
-ATTEMPTS, STANDSTILL_S = 3, 0.5
+ATTEMPTS, STANDSTILL_S = 3, 0.3
 SOURCE = Path(__file__).with_name("fake_nvml.c")
 DEFAULTS: dict[str, float] = {
     "base": 100.0,
@@ -134,7 +134,7 @@ def recorded(
 ) -> tuple[Sampled, tuple[int, int], samples.Samples]:
     """NVML's samples of some seconds without a standstill of the machine, and the window.
 
-    A virtual machine may be paused for longer than kit bridges: then the recording is made again.
+    A virtual machine may be paused for longer than a counter may go unread: it is made again then.
     """
     for attempt in range(ATTEMPTS):
         run = Sampled(out.with_name(f"{out.name}-{attempt}"), NVML, env)

@@ -13,6 +13,7 @@ from kit.measure.meters.nvml import counter
 from tests.test_energy import S, plan, read
 
 TICK_NS, WATTS = 100_000_000, 250
+LOST = 15  # NVML_ERROR_GPU_IS_LOST
 NAMES = ("gpu0", "gpu1")
 DEVICES = tuple(plan(device=n, gpu_energy={"period_s": 0.1}).devices[0] for n in NAMES)
 PLANS = (MeterPlan(name="nvml", alias=None, devices=DEVICES),)
@@ -53,6 +54,25 @@ def polled(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Reading]
         readings += tier.read()
     stopped = cards.t
     return [*readings, *tier.last(stopped)], ready, stopped
+
+
+def test_a_gpu_that_is_gone_is_not_asked_again_while_another_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cards = Cards((0, 45_000_000), 300_000)
+    asked = list[int]()
+
+    def gone() -> tuple[int, None]:
+        asked.append(cards.t)
+        return LOST, None
+
+    monkeypatch.setattr(counter.time, "sleep", cards.sleep)
+    clock = cast("Any", cards)
+    lost = counter.Ticker("gpu0", gone, clock)
+    ticker = counter.Ticker("gpu1", lambda: cards.counted(1), clock)
+    readings = counter.Polls([lost, ticker], clock).tier().read()
+    assert len(readings) > 10
+    assert len(asked) <= 3
 
 
 @pytest.mark.parametrize("latency_ns", [300_000, 1_500_000])

@@ -371,6 +371,23 @@ def test_transformers_fetches_and_tells_nothing() -> None:
     assert env["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "options", "threads"),
+    [
+        (0, {}, {}),
+        (1, {}, {}),
+        (2, {}, {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}),
+        (0, {"tensor_parallel": 3}, {"OPENBLAS_NUM_THREADS": "1"}),
+    ],
+)
+def test_processes_that_share_a_model_do_not_start_threads_for_every_cpu_each(
+    gpus: int, options: dict[str, Any], threads: dict[str, str]
+) -> None:
+    wanted = spec("transformers", options, devices=DevicesSpec(gpus=gpus))
+    env = runtimes.get("transformers").env(wanted)
+    assert {k: v for k, v in env.items() if "THREADS" in k} == threads
+
+
 def _vllm(options: dict[str, Any] | None = None, **changes: Any) -> tuple[str, ...]:
     return runtimes.get("vllm").argv(spec("vllm", options, **changes))
 

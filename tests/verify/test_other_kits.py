@@ -14,6 +14,7 @@ from tests.verify.forging import (
     drop_events,
     edit_events,
     edit_plan,
+    edit_spec,
     facts_of,
     failed,
     of_kind,
@@ -127,6 +128,15 @@ def test_a_fact_of_a_wrong_type_is_refused_by_its_name(run: Path, fact: str, val
     assert failed(verdict) == {"FILE_INVALID"}
     (message,) = (c.message for c in verdict.checks if c.status == "FAIL")
     assert f"plan.json $.meters[1].devices[0].quantities.cpu_energy.{fact}" in message
+
+
+def test_a_runtime_that_is_not_installed_here_is_followed_as_far_as_can_be(run: Path) -> None:
+    edit_spec(run, lambda s: s["runtime"].update(name="theirs"))
+    golden.recompute(run)
+    verdict = verify(golden.reseal(run))
+    assert verdict.failures == ()
+    statuses = {c.code: c.status for c in verdict.checks}
+    assert (statuses["LAUNCH_DIFFERS"], statuses["FINDINGS_DIFFER"]) == ("WARN", "PASS")
 
 
 def a_failed_preflight(run: Path) -> None:

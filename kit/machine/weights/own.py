@@ -173,8 +173,9 @@ def shape_of(paths: Iterable[Path]) -> Shape:
         with suppress(OSError, jsonio.JsonRefused):
             if path.stat().st_size <= _CONFIG_BYTES:
                 config = jsonio.parse(path.read_bytes(), CONFIG, any_integer=True)
-                if isinstance(config, dict) and "num_hidden_layers" in config:
-                    return _of_shape(config)
+                shape = _of_shape(config) if isinstance(config, dict) else Shape()
+                if shape.kv_bytes or shape.heads:
+                    return shape
     return Shape()
 
 

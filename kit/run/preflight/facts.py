@@ -9,6 +9,7 @@ The mapping::
     licensed    {container path: the licence that a GGUF file names; else empty}
     misnamed    findings on names that contradict hashes, see
                 `kit.machine.weights.naming`
+    shape       the model's `kit.machine.weights.own.Shape`, as a mapping
     disk_free   bytes free where the run is written
     port_free   whether the plan's port is free on this host; absent unless the host network is used
     gpu_energy  {alias: mJ that the energy counter grew by within half a second}

@@ -199,16 +199,23 @@ def _shm(case: Case) -> Iterator[Finding]:
         yield ok("SHM", f"{_memory_size(launch.shm_bytes)} of shared memory")
 
 
-def _sharing(case: Case) -> Iterator[Finding]:
-    """What processes that share each layer need: memory to meet in, and equally many heads.
+def _ranks(case: Case) -> int:
+    runtime = _runtime(case)
+    return runtime.ranks(case.spec) if runtime else 1
 
-    `kit verify` applies the rules without the weights, and without runtimes that it does not know.
-    """
+
+def _runtime(case: Case) -> runtimes.Runtime | None:
+    """None where verify judges a run of a third party's runtime, which is not installed here."""
     try:
-        ranks = runtimes.get(case.spec.runtime.name).ranks(case.spec)
+        return runtimes.get(case.spec.runtime.name)
     except UsageError:
-        return
-    if ranks == 1:
+        return None
+
+
+def _sharing(case: Case) -> Iterator[Finding]:
+    """What processes that share each layer need: memory to meet in, and equally many heads."""
+    runtime, ranks = _runtime(case), _ranks(case)
+    if runtime is None or ranks == 1:
         return
     launch, heads = case.plan.launch, case.facts.get("shape", {}).get("heads")
     if launch.gpus and launch.shm_bytes < _SHM_OF_NCCL:
@@ -220,13 +227,17 @@ def _sharing(case: Case) -> Iterator[Finding]:
         )
     if heads:
         queries, keys = heads
-        yield _shared_heads(queries, keys, ranks)
+        yield _shared_heads(queries, keys, ranks, copied=runtime.copies_key_heads)
 
 
-def _shared_heads(queries: int, keys: int, ranks: int) -> Finding:
-    """Heads of keys and values are divided, or each is held by several processes."""
-    fits = [n for n in range(1, ranks + 1) if queries % n == 0 and (keys % n == 0 or n % keys == 0)]
-    if ranks in fits:
+def _shared_heads(queries: int, keys: int, ranks: int, *, copied: bool) -> Finding:
+    """``copied``: a head of keys and values may be there in several processes."""
+    fits = [
+        number
+        for number in range(1, ranks + 1)
+        if queries % number == 0 and (keys % number == 0 or (copied and number % keys == 0))
+    ]
+    if fits[-1] == ranks:
         return ok("MODEL_HEADS", f"{queries} attention heads among {ranks} processes")
     return fail(
         "MODEL_HEADS",
@@ -251,14 +262,20 @@ def _cpus(case: Case) -> Iterator[Finding]:
         yield warn("CPUS_FEW", message, "give kit three CPUs or more")
     else:
         yield ok("CPUS", f"each has CPUs of its own: {split}")
-    threads = case.spec.runtime.options.get("threads")
-    if isinstance(threads, int) and threads > len(runtime):
-        yield warn(
-            "CPUS_THREADS",
-            f"the runtime computes with {threads} threads and has {len(runtime)} "
-            f"CPU{'s' if len(runtime) > 1 else ''}: they wait for one another, perhaps for minutes",
-            f"set the option threads to {len(runtime)} or less",
-        )
+    on_cpus = 1 if launch.gpus else _ranks(case)
+    several = {
+        "threads": ("threads", case.spec.runtime.options.get("threads")),
+        "tensor_parallel": ("processes", on_cpus),
+    }
+    for option, (what, count) in several.items():
+        if isinstance(count, int) and count > len(runtime):
+            yield warn(
+                "CPUS_THREADS",
+                f"the runtime computes with {count} {what} and has {len(runtime)} "
+                f"CPU{'s' if len(runtime) > 1 else ''}: they wait for one another, perhaps for "
+                "minutes",
+                f"set the option {option} to {len(runtime)} or less",
+            )
 
 
 def _state(case: Case) -> Iterator[Finding]:

@@ -97,6 +97,8 @@ class Runtime(Protocol):
         scratch_bytes: size of a /tmp from which programs may run, for a runtime that compiles when
             it starts; 0 for the usual /tmp of 256 MiB, from which nothing runs.
         copies_weights: it keeps a copy of the model's files in its /tmp, which is so much larger.
+        copies_key_heads: where its `ranks` are more than the heads of keys and values, several of
+            them have the same one; else their number must divide these heads too.
         listen_variable: the variable of the environment that says where to listen, as
             ``ADDRESS:PORT``, for a server that takes no argument for it.
         log_facts: what only the server's log tells once it is ready: name → regular expression
@@ -126,6 +128,7 @@ class Runtime(Protocol):
     gpu_recipe: str | None = None
     scratch_bytes: int = 0
     copies_weights: bool = False
+    copies_key_heads: bool = True
     listen_variable: str = ""
     log_facts: Mapping[str, str] = MappingProxyType({})
     prompt_ids: PromptIds | None = None

@@ -50,6 +50,7 @@ class Transformers(Runtime):
     recount = None
     real = True
     loads = ("safetensors", "gguf")
+    copies_key_heads = False
     prompt_ids = PromptIds("/tokenize")
     repeat = Repeat(
         kind="exact",
@@ -121,9 +122,16 @@ class Transformers(Runtime):
             }
         )
 
-    def env(self, spec: RunSpec) -> dict[str, str]:  # noqa: ARG002 the same for every spec
-        """Variables that forbid downloads and telemetry, and make the arithmetic deterministic."""
-        return dict(ENVIRONMENT)
+    def env(self, spec: RunSpec) -> dict[str, str]:
+        """Variables that forbid downloads and telemetry, and make the arithmetic deterministic.
+
+        Of several processes each would start a thread for every CPU, twice: together more than a
+        container may have (`limits.pids`). On a CPU the server divides PyTorch's own by itself.
+        """
+        if self.ranks(spec) == 1:
+            return dict(ENVIRONMENT)
+        one = {"OPENBLAS_NUM_THREADS": "1"}
+        return {**ENVIRONMENT, **one, **({"OMP_NUM_THREADS": "1"} if spec.devices.gpus else {})}
 
     def request(self, spec: RunSpec, prompt: Prompt, index: int) -> tuple[str, dict[str, Any]]:
         extra = {

@@ -273,7 +273,7 @@ class Polls:
         for ticker in waiting:
             ticker.forget()
         while waiting and self._clock.now() < until:
-            readings += [ticker.poll() for ticker in self._tickers]
+            readings += [ticker.poll() for ticker in self._tickers if not ticker.gone]
             waiting = [t for t in waiting if t.bracket is None and not t.gone]
             time.sleep(_SEARCH_NAP_S)
         time.sleep(_CLEAR_S)
