@@ -17,6 +17,7 @@ from kit.core.model import (
     Determinism,
     DevicesSpec,
     ImageSpec,
+    LimitsSpec,
     SamplingSpec,
     WeightsSpec,
     WorkloadSpec,
@@ -220,6 +221,17 @@ def test_the_remedy_for_a_gpu_in_an_image_without_gpu_code_is_one_that_works(nam
     )
     if runtime.gpu_recipe:
         assert f'use the image "{runtime.gpu_recipe}"' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("gpus", "shm_mib", "few"), [(0, 160, True), (0, 161, False), (1, 64, False), (2, 64, True)]
+)
+def test_vllms_processes_need_shared_memory_to_meet(gpus: int, shm_mib: int, few: bool) -> None:
+    """Seen: it ends at start, "160 MiB required, 64 MiB free"."""
+    image = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    limits = LimitsSpec(shm_mib=shm_mib)
+    found = _paths("vllm", devices=DevicesSpec(gpus=gpus), limits=limits, image=image)
+    assert found == (["$.limits.shm_mib"] if few else [])
 
 
 def test_a_gguf_file_where_a_folder_belongs_is_to_be_derived() -> None:
