@@ -38,6 +38,8 @@ INSTEAD = {
     "kit compare A B C --by concurrency": 'sh -c "$(cat compare.txt)"',
     "kit run my-run.json --concurrency 1,4,16": "kit run my-run.json --concurrency 1,4,16 "
     "2>run.txt && sed -n 's/^compare them: `\\(.*\\)`.*/\\1/p' run.txt >compare.txt",
+    "kit compare A B --by runtime --by weights": "kit compare "
+    "$(ls -td runs/*/ | sed -n 2p) $(ls -td runs/*/ | sed -n 1p) --by runtime --by weights",
     "kit monitor": "timeout -s INT 20 kit monitor || [ $? -eq 124 ] || [ $? -eq 130 ]",
     "kit run my-run.json": "true",  # ran above, at three levels
     "kit init my-run.json": "kit init other-run.json",

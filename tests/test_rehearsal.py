@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from kit.core import resources
-from kit.core.model import ImageSpec, RuntimeSpec
+from kit.core.errors import ImageUnavailable, PreflightFailed
+from kit.core.model import DevicesSpec, ImageSpec, RuntimeSpec
 from kit.machine import containers
-from kit.run import rehearsal
+from kit.machine.host import HostConfig
+from kit.run import rehearsal, runner
 from kit.spec import spec as specs
 from kit.store.store import Store
 from tests.committed import QUICKSTART
@@ -49,6 +51,24 @@ def test_a_missing_image_is_named(engine: containers.Engine, tmp_path: Path) -> 
     spec = msgspec.structs.replace(SPEC, image=upstream)
     result = rehearsal.rehearse(spec, Store(tmp_path))
     assert [f.code for f in result.findings if f.level == "fail"] == ["IMAGE_MISSING"]
+
+
+@pytest.mark.docker
+def test_gpus_that_are_not_here_come_before_an_image_that_is_not(
+    engine: containers.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images with CUDA are gigabytes: nobody should fetch one to learn that there is no GPU."""
+    monkeypatch.setattr("kit.machine.host.gpus.facts", lambda: ({}, {"absent": "no driver"}))
+    upstream = ImageSpec(reference=f"example/none@sha256:{'1' * 64}")
+    spec = msgspec.structs.replace(SPEC, image=upstream, devices=DevicesSpec(gpus=2))
+    result = rehearsal.rehearse(spec, Store(tmp_path))
+    fails = [f.code for f in result.findings if f.level == "fail"]
+    assert fails == ["GPU_MISSING", "IMAGE_MISSING"]
+    with pytest.raises(PreflightFailed, match="asks for 2 GPUs and there is none: no driver"):
+        runner.resolved(runner.Order(spec=spec), engine, HostConfig())
+    on_cpu = msgspec.structs.replace(spec, devices=DevicesSpec(gpus=0))
+    with pytest.raises(ImageUnavailable):
+        runner.resolved(runner.Order(spec=on_cpu), engine, HostConfig())
 
 
 def test_the_time_is_that_of_the_last_complete_run_of_this_very_spec(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """The name that is most like ``word``; empty where none is like it."""
-    return next(iter(difflib.get_close_matches(word, list(names), n=1)), "")
+    """The name that is most like ``word``, whatever its case; empty where none is like it."""
+    folded = {name.casefold(): name for name in names}
+    return next((folded[n] for n in difflib.get_close_matches(word.casefold(), folded, n=1)), "")
 
 
 def one_of(word: str, names: Iterable[str]) -> str:

@@ -65,7 +65,8 @@ def rehearse(spec: RunSpec, store: Store) -> Rehearsal:
     try:
         return _rehearsed(spec, store, took_s, least_s)
     except Blocked as blocked:
-        findings = (_obstacle(blocked), *_elsewhere(store.root))
+        lacking = preflight.lacking_gpus(spec.devices.gpus)
+        findings = (*lacking, _obstacle(blocked), *_elsewhere(store.root))
         return Rehearsal(spec, None, findings, least_s, took_s, None)
 
 

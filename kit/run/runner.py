@@ -23,7 +23,7 @@ import msgspec
 
 from kit import __version__
 from kit.core import arrays, extras, jsonio
-from kit.core.errors import Interrupted, KitError, PreflightFailed, RunFailed
+from kit.core.errors import Blocked, Interrupted, KitError, PreflightFailed, RunFailed
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
 from kit.machine import containers, host, images, queue
@@ -92,7 +92,7 @@ def run(
     """
     with containers.connect() as engine:
         engine.reap(flight.store.is_alive, flight.store.log_of)
-        facts = resolve(order.spec, engine, config, order.recipe)
+        facts = resolved(order, engine, config)
         the_plan, requests = plan(order.spec, facts)
         findings = approve(order.spec, the_plan, facts, flight)
         ticket.begin(cancelled, order.wait_s)
@@ -109,6 +109,16 @@ def run(
     flight.write("results.json", results.to_document(run_results))
     sealed = seal.seal(flight, outcome.status, outcome.reason, order.parents)
     return sealed_or_raise(sealed, outcome)
+
+
+def resolved(order: Order, engine: containers.Engine, config: host.HostConfig) -> HostFacts:
+    """The facts for the plan. GPUs that are not here come before an image that is made for them."""
+    try:
+        return resolve(order.spec, engine, config, order.recipe)
+    except Blocked as error:
+        if lacking := preflight.lacking_gpus(order.spec.devices.gpus):
+            raise PreflightFailed(lacking) from error
+        raise
 
 
 def approve(spec: RunSpec, the_plan: Plan, facts: HostFacts, flight: InFlight) -> list[Finding]:

@@ -10,6 +10,7 @@ import msgspec
 from kit.core.model import (
     DevicesSpec,
     ImageSpec,
+    LimitsSpec,
     RunSpec,
     RuntimeSpec,
     WeightFile,
@@ -87,5 +88,6 @@ def spec(name: str, options: dict[str, Any] | None = None, **changes: Any) -> Ru
         weights=weights,
         workload=WORKLOADS[runtime.makes],
         devices=DevicesSpec(gpus=int(name in GPU_ONLY)),
+        limits=LimitsSpec(shm_mib=1024),
     )
     return msgspec.structs.replace(made, **changes)

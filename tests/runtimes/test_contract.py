@@ -17,6 +17,7 @@ from kit.core.model import (
     Determinism,
     DevicesSpec,
     ImageSpec,
+    LimitsSpec,
     SamplingSpec,
     WeightsSpec,
     WorkloadSpec,
@@ -26,6 +27,7 @@ from kit.machine import images
 from kit.spec import runtimes
 from kit.spec.runtimes import contract
 from kit.spec.runtimes.contract import Runtime
+from kit.spec.runtimes.thin import Thin
 from tests.runtimes.done import ROOT
 from tests.runtimes.specs import FOLDER, GPU_ONLY, SMOLLM2, defaults, spec
 
@@ -35,6 +37,7 @@ REAL = [name for name in NAMES if runtimes.get(name).real]
 OF_TEXTS = [name for name in NAMES if runtimes.get(name).makes == "text"]
 WITH_RECIPE = [name for name in NAMES if runtimes.get(name).recipe]
 CPU_ONLY = [name for name in REAL if not runtimes.get(name).gpu]
+NEVER_ON_GPUS = [name for name in REAL if isinstance(runtimes.get(name), Thin)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -204,7 +207,39 @@ def test_two_gguf_files_are_no_model(name: str) -> None:
 def test_kits_images_have_no_gpu_code(name: str) -> None:
     upstream = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
     assert _paths(name, devices=DevicesSpec(gpus=1)) == ["$.devices.gpus"]
-    assert _paths(name, devices=DevicesSpec(gpus=1), image=upstream) == []
+    wrong = _paths(name, devices=DevicesSpec(gpus=1), image=upstream)
+    assert wrong == (["$.devices.gpus"] if name in NEVER_ON_GPUS else [])
+
+
+@pytest.mark.parametrize("name", CPU_ONLY)
+def test_the_remedy_for_a_gpu_in_an_image_without_gpu_code_is_one_that_works(name: str) -> None:
+    runtime = runtimes.get(name)
+    (problem,) = runtime.problems(spec(name, devices=DevicesSpec(gpus=1)))
+    assert "gpus to 0" in problem.remedy
+    assert ("by digest" in problem.remedy) == (
+        name not in NEVER_ON_GPUS and runtime.gpu_recipe is None
+    )
+    if runtime.gpu_recipe:
+        assert f'use the image "{runtime.gpu_recipe}"' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("gpus", "shm_mib", "few"), [(0, 160, True), (0, 161, False), (1, 64, False), (2, 64, True)]
+)
+def test_vllms_processes_need_shared_memory_to_meet(gpus: int, shm_mib: int, few: bool) -> None:
+    """Seen: it ends at start, "160 MiB required, 64 MiB free"."""
+    image = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
+    limits = LimitsSpec(shm_mib=shm_mib)
+    found = _paths("vllm", devices=DevicesSpec(gpus=gpus), limits=limits, image=image)
+    assert found == (["$.limits.shm_mib"] if few else [])
+
+
+def test_a_gguf_file_where_a_folder_belongs_is_to_be_derived() -> None:
+    gguf = WeightsSpec(repo="r", revision="1", files=(SMOLLM2,))
+    (problem,) = runtimes.get("vllm").problems(spec("vllm", weights=gguf))
+    assert "`kit weights derive`" in problem.remedy
+    (problem,) = runtimes.get("vllm").problems(spec("vllm", weights=None))
+    assert "derive" not in problem.remedy
 
 
 @pytest.mark.parametrize("name", GPU_ONLY)

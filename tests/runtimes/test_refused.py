@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "kit has no runtime for",
         "register your own",
     ),
+    "llama.cpp": (("llama.cpp", "llama-cpp", "LlamaCpp"), "two servers", "use llama-server"),
+    "Hugging Face": (("HuggingFace", "hugging-face", "HF"), "libraries", "use transformers"),
     "more engines": (("KTransformers", "ktransformers"), "for KTransformers", "adding-a-runtime"),
 }
 ALL = [(kind, name) for kind, (names, _, _) in KINDS.items() for name in names]
@@ -67,6 +69,14 @@ def test_other_names_are_only_unknown(name: str) -> None:
     assert refused.refusal(name) is None
     with pytest.raises(UsageError, match="kit knows no runtime"):
         runtimes.get(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("vLLM", "vllm"), ("SGLang", "sglang"), ("MISTRAL.RS", "mistralrs")]
+)
+def test_a_name_in_other_letters_is_known_again(name: str, meant: str) -> None:
+    (problem,) = specs.problems(_document(name))
+    assert problem.remedy.startswith(f"did you mean {meant}?")
 
 
 @pytest.mark.parametrize("name", runtimes.names())

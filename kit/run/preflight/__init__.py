@@ -27,8 +27,8 @@ Codes (the first word is the aspect; a bare aspect is ``ok``)::
 
 from __future__ import annotations
 
-from kit.run.preflight.doctor import examine
+from kit.run.preflight.doctor import examine, lacking_gpus
 from kit.run.preflight.facts import gather
 from kit.run.preflight.rules import check, run_bytes
 
-__all__ = ["check", "examine", "gather", "run_bytes"]
+__all__ = ["check", "examine", "gather", "lacking_gpus", "run_bytes"]

@@ -15,7 +15,7 @@ from typing import Any
 from kit.core.errors import EngineUnavailable, KitError, UsageError
 from kit.core.model import Finding, MeterPlan
 from kit.machine import containers, host, images
-from kit.machine.host import HostConfig, config_path, example, is_absent
+from kit.machine.host import HostConfig, config_path, example, gpus, is_absent
 from kit.machine.host.sections import ALIASED
 from kit.measure import meters
 from kit.measure.meters import amdsmi
@@ -43,6 +43,11 @@ def examine(runs: Path | None = None) -> list[Finding]:
     findings += _meters(config)
     findings += [_disk(runs or config.store_root), *_host(facts)]
     return findings
+
+
+def lacking_gpus(wanted: int) -> list[Finding]:
+    """A finding if this host has fewer GPUs, for a spec that cannot be planned here."""
+    return list(gpu_rules.lacking(wanted, gpus.facts()[1])) if wanted else []
 
 
 def _config() -> tuple[HostConfig, list[Finding]]:

@@ -40,24 +40,30 @@ def check(
         measured: what the meter nvml reads; None where it is not part of the plan.
         counters: growth of each energy counter in mJ, see `kit.run.preflight.facts`.
     """
+    yield from lacking(wanted, boards)
     if is_absent(boards):
-        yield fail(
-            "GPU_MISSING",
-            f"the spec asks for {_gpus(wanted)} and there is none: {boards['absent']}",
-            "run on a host with NVIDIA's driver, or set devices.gpus to 0",
-        )
         return
-    if len(boards) < wanted:
-        yield fail(
-            "GPU_TOO_FEW",
-            f"the spec asks for {_gpus(wanted)}, this host has {len(boards)}",
-            f"set devices.gpus to {len(boards)} or less",
-        )
     yield _handed_out(engine)
     used = {alias: boards[alias] for alias in list(boards)[:wanted]}
     for alias, facts in used.items():
         yield from _board(alias, facts, measured, counters)
     yield from _unlike(used)
+
+
+def lacking(wanted: int, boards: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding if there are fewer than ``wanted`` GPUs."""
+    if wanted and is_absent(boards):
+        yield fail(
+            "GPU_MISSING",
+            f"the spec asks for {_gpus(wanted)} and there is none: {boards['absent']}",
+            "run on a host with NVIDIA's driver, or set devices.gpus to 0",
+        )
+    elif len(boards) < wanted:
+        yield fail(
+            "GPU_TOO_FEW",
+            f"the spec asks for {_gpus(wanted)}, this host has {len(boards)}",
+            f"set devices.gpus to {len(boards)}",
+        )
 
 
 def _unlike(boards: Mapping[str, Any]) -> Iterator[Finding]:

@@ -263,14 +263,18 @@ def folder_problems(spec: RunSpec) -> list[Problem]:
     if not lacking:
         return []
     number = "none" if spec.weights is None else f"{len(files)} file(s) without {lacking[0]}"
+    derived = "make one of the .gguf file (`kit weights derive`), or " if the_gguf(spec) else ""
     return [
         Problem(
             "$.weights",
             f"{spec.runtime.name} loads a model's folder: config.json, tokenizer.json and "
             f"safetensors; the spec gives {number}",
-            "name every file of the model's folder",
+            f"{derived}name every file of the model's folder",
         )
     ]
+
+
+_WITH_GPU_CODE = "name an image with GPU code by digest"
 
 
 def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
@@ -297,12 +301,12 @@ def image_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
             )
         ]
     if recipe == runtime.recipe and gpus and not runtime.gpu:
-        other = f'the image "{runtime.gpu_recipe}"' if runtime.gpu_recipe else "an upstream image"
+        other = f'use the image "{runtime.gpu_recipe}"' if runtime.gpu_recipe else _WITH_GPU_CODE
         return [
             Problem(
                 "$.devices.gpus",
                 f"kit's image {recipe} is built without GPU code, but {gpus} GPU(s) are asked for",
-                f"name {other} with GPU code by digest, or set gpus to 0",
+                f"{other}, or set gpus to 0",
             )
         ]
     return []

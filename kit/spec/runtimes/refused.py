@@ -55,6 +55,14 @@ _OTHERS = {
         "the last release of exllamav2 is 0.3.2, and its makers go on with exllamav3",
         "use exllamav3",
     ),
+    ("llamacpp",): Refusal(
+        "llama.cpp has two servers, a runtime each",
+        "use llama-server, or llama-cpp-python for its server in Python",
+    ),
+    ("huggingface", "hf"): Refusal(
+        "Hugging Face's libraries are the runtimes transformers (texts) and diffusers (images)",
+        "use transformers or diffusers",
+    ),
 }
 
 

@@ -77,10 +77,20 @@ class Thin(Runtime):
     def problems(self, spec: RunSpec) -> list[Problem]:
         return [
             *self.weight_problems(spec),
-            *image_problems(self, spec),
+            *(_gpu_problems(spec) or image_problems(self, spec)),
             *context_problems(spec, spec.runtime.options["context"]),
             *queue_problems(spec),
         ]
+
+
+def _gpu_problems(spec: RunSpec) -> list[Problem]:
+    """Problem: a GPU, which would be idle whatever the image."""
+    if not spec.devices.gpus:
+        return []
+    message = (
+        f"{spec.runtime.name} runs on the CPU here; the spec asks for {spec.devices.gpus} GPU(s)"
+    )
+    return [Problem("$.devices.gpus", message, "set gpus to 0, or use another runtime")]
 
 
 def threads_option() -> dict[str, Any]:

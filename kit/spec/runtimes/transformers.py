@@ -218,7 +218,7 @@ def _queue_problems(spec: RunSpec) -> list[Problem]:
             "$.arrivals.concurrency",
             f"{wanted} requests at once, and transformers runs {batch} together: the others would "
             "wait for the end of a batch",
-            f"set the option batch to {wanted}, or concurrency to {batch} or less",
+            f"set the option batch to {wanted}, or concurrency to {batch}",
         )
     ]
 

@@ -35,6 +35,8 @@ from kit.spec.runtimes.contract import (
     options_schema,
 )
 
+# Its processes' queue: ten pieces of 16 MiB. On one GPU there is one process, and no queue.
+_QUEUE_MIB = 160
 _CACHES = {
     "VLLM_CACHE_ROOT": "/tmp/vllm",  # noqa: S108 the container's, as are those below
     "TRITON_CACHE_DIR": "/tmp/triton",  # noqa: S108
@@ -170,6 +172,7 @@ class Vllm(Runtime):
             *image_problems(self, spec),
             *context_problems(spec, options["context"]),
             *_eager_problems(self, spec),
+            *_shm_problems(spec),
         ]
 
 
@@ -182,6 +185,20 @@ def _eager_problems(runtime: Runtime, spec: RunSpec) -> list[Problem]:
             "$.runtime.options.eager",
             f"kit's image {runtime.recipe} has no compiler, and eager is false",
             "set eager to true, or name an image with a compiler",
+        )
+    ]
+
+
+def _shm_problems(spec: RunSpec) -> list[Problem]:
+    """Problem: too little shared memory for the processes' queue, without which vLLM ends."""
+    if spec.devices.gpus == 1 or spec.limits.shm_mib > _QUEUE_MIB:
+        return []
+    return [
+        Problem(
+            "$.limits.shm_mib",
+            f"vllm's processes need more than {_QUEUE_MIB} MiB of shared memory, and "
+            f"limits.shm_mib is {spec.limits.shm_mib}",
+            "set limits.shm_mib to 1024",
         )
     ]
 
