@@ -24,8 +24,11 @@ def test_every_runtime_with_a_locked_image_for_gpus_has_one() -> None:
 def test_each_is_the_work_of_the_spec_for_a_cpu(path: Path) -> None:
     spec = specs.load(path)
     on_cpu = specs.load(ROOT / "runtimes" / f"{path.stem.removesuffix('-upstream')}.json")
-    for part in ("workload", "weights", "sampling", "arrivals", "phases", "launches"):
+    for part in ("weights", "sampling", "arrivals", "launches"):
         assert getattr(spec, part) == getattr(on_cpu, part), part
+    asked, on_it = (s.workload.options for s in (spec, on_cpu))
+    assert {**asked, "requests": 0} == {**on_it, "requests": 0}
+    assert spec.primary_metric == "gpu_energy_per_output_token"
     assert spec.devices.gpus == 1 and spec.runtime.name == on_cpu.runtime.name
     if recipe := spec.image.recipe:
         assert spec.image.digest == images.recipe(recipe).image_id
