@@ -95,6 +95,10 @@ def load(args: argparse.Namespace, ranks: Ranks | None = None) -> Engine:
         how = {"dtype": dtype, "attn_implementation": args.attn, **_dense(given), **_plan(ranks)}
         model = AutoModelForCausalLM.from_pretrained(folder, **how, **here)
         model = model.to(device).eval()
+        if given and ranks.size > 1:
+            # Each rank's parts are views of whole tensors, which it dequantised: a copy lets the
+            # rest go. Like `to`, this keeps tied parameters tied.
+            model._apply(torch.clone)
         quantised = _quantise(model, args.quantise, device) if args.quantise else None
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         found = Engine(model, tokenizer, device, args.max_context or limit or 2048, ranks)
@@ -186,11 +190,12 @@ def _quantise(model: Any, wanted: str, device: str) -> str:
 
 
 def _bytes(tensor: Any) -> int:
-    """What a tensor takes in this process's memory; a quantised one consists of several."""
+    """What a tensor takes in this process's memory, as a part of another one all of that; a
+    quantised one consists of several."""
     if hasattr(tensor, "to_local"):  # it is divided among the ranks
         tensor = tensor.to_local()
     if not hasattr(tensor, "__tensor_flatten__"):
-        return int(tensor.numel() * tensor.element_size())
+        return int(tensor.untyped_storage().nbytes())
     return sum(_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
 
 

@@ -118,11 +118,16 @@ def test_transformers_runs_quantised(
     assert len(text.split()) > 10
 
 
-def _run(store: Store, changes: dict[str, Any]) -> RunRecords:
+def _run(store: Store, changes: dict[str, Any], gguf: bool) -> RunRecords:
     """The sealed and verified run of kit's spec with two short answers."""
     document = json.loads((SPECS / "transformers.json").read_text("utf-8"))
     document["runtime"]["options"] |= changes
     document["workload"]["options"] |= {"requests": 2, "max_output_tokens": 24}
+    if gguf:
+        document["weights"] = json.loads((SPECS / "llama-server.json").read_text("utf-8"))[
+            "weights"
+        ]
+        document["limits"]["memory_mib"] = 6144
     path = store.root.parent / "spec.json"
     path.write_bytes(jsonio.canonical(document | {"launches": 1}))
     before = set(store.hashes())
@@ -133,11 +138,15 @@ def _run(store: Store, changes: dict[str, Any]) -> RunRecords:
     return records.read(store.root / made)
 
 
-def test_three_ranks_give_what_one_gives(engine: containers.Engine, tmp_path: Path) -> None:
-    """SmolLM2 has nine attention heads, three of keys and values."""
+@pytest.mark.parametrize("gguf", [False, True], ids=["safetensors", "gguf"])
+def test_three_ranks_give_what_one_gives(
+    engine: containers.Engine, tmp_path: Path, gguf: bool
+) -> None:
+    """SmolLM2 has nine attention heads, three of keys and values. Of a GGUF file each rank
+    dequantises the whole, and keeps its part."""
     assert images.build("transformers").matches_lock
     store = Store(tmp_path / "runs")
-    alone, shared = _run(store, {}), _run(store, {"tensor_parallel": 3})
+    alone, shared = (_run(store, options, gguf) for options in ({}, {"tensor_parallel": 3}))
     for run in (alone, shared):
         assert [r.output_tokens for r in run.requests[0] if r.stage == "measured"] == [24, 24]
     assert [(r.stage, r.text) for r in shared.responses[0]] == [
