@@ -118,8 +118,6 @@ def test_llama_server_does_what_its_runtime_says(
     assert effective["/props"]["total_slots"] == 2
     assert effective["/props"]["default_generation_settings"]["n_ctx"] == 256
     msgspec.json.encode(effective)
-    if recipe.endswith("-cuda"):  # the other one prints nothing of its instructions
-        assert "AVX2 = 1" in (tmp_path / "0.log").read_text()
 
 
 def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> None:
