@@ -1,4 +1,4 @@
-"""Counters that are polled evenly: no window between ready and stop lies outside their ticks."""
+"""Counters, polled or read in bursts: no window between ready and stop lies outside their ticks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from kit.core.model import MeterPlan
 from kit.energy import Energy
+from kit.energy.ticks import known_ticks
 from kit.measure.meters.contract import Reading
 from kit.measure.meters.nvml import counter
 from tests.test_energy import S, plan, read
@@ -37,14 +38,17 @@ class Cards:
         return 0, (self.t - self.phases[card]) // TICK_NS * WATTS * TICK_NS // 1_000_000
 
 
-def polled(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Reading], int, int]:
-    """All reads of two seconds, as the sampler makes them; when it was ready, and when stopped."""
-    monkeypatch.setattr(counter.time, "sleep", cards.sleep)
-    tickers = [
+def tickers_of(cards: Cards) -> list[counter.Ticker]:
+    return [
         counter.Ticker(name, lambda card=i: cards.counted(card), cast("Any", cards))
         for i, name in enumerate(NAMES)
     ]
-    tier = counter.Polls(tickers, cast("Any", cards)).tier()
+
+
+def polled(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Reading], int, int]:
+    """All reads of two seconds, as the sampler makes them; when it was ready, and when stopped."""
+    monkeypatch.setattr(counter.time, "sleep", cards.sleep)
+    tier = counter.Polls(tickers_of(cards), cast("Any", cards)).tier()
     assert tier.last is not None
     begun, readings = cards.t, list(tier.read())
     ready = cards.t
@@ -87,3 +91,23 @@ def test_every_counter_has_a_known_tick_before_ready_and_one_after_stop(
         (value,) = Energy(read([tuple(row) for row in rows]), PLANS).of(ready, stopped)
         assert (value.method, value.reason) == ("counter", None), phase
         assert value.joules == pytest.approx(2 * WATTS * (stopped - ready) / S, rel=0.005)
+
+
+@pytest.mark.parametrize("apart", [0, 9, 45, 91])
+def test_bursts_end_with_a_known_tick_of_every_counter(
+    monkeypatch: pytest.MonkeyPatch, apart: int
+) -> None:
+    for phase in range(0, 100, 7):
+        cards = Cards((phase * 1_000_000, (phase + apart) * 1_000_000), 2_800_000)
+        monkeypatch.setattr(counter.time, "sleep", cards.sleep)
+        tier = counter.Bursts(tickers_of(cards), cast("Any", cards)).tier()
+        assert tier.due and tier.last
+        rows, ready = list(tier.read()), cards.t
+        while cards.t < ready + 20 * S:
+            cards.t = max(cards.t, tier.due())
+            rows += tier.read()
+        stopped = cards.t
+        found = read([tuple(row) for row in [*rows, *tier.last(stopped)]]).series
+        for name in NAMES:
+            ticks = known_ticks(found[name, "gpu_energy"], 0.1).t
+            assert ticks[0] < ready and ticks[-1] > stopped, (phase, name)

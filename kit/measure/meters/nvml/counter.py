@@ -238,7 +238,7 @@ class Bursts:
     def _last(self, stopped_at: int) -> Sequence[Reading]:
         """One tick more of each, so that nothing measured lies after the last one."""
         longest = max((t.period_ns or 0.0) for t in self._tickers)
-        return _watch(self._tickers, self._clock, 1, stopped_at + int(3 * longest))[0]
+        return _until_ticked(self._tickers, self._clock, stopped_at + int(3 * longest))
 
 
 class Polls:
@@ -260,40 +260,32 @@ class Polls:
     def _read(self) -> Sequence[Reading]:
         if not self._watched:  # nothing measured may lie before the first tick
             self._watched = True
-            return self._until_ticked(self._clock.now() + _SEARCH_NS)
+            return _until_ticked(self._tickers, self._clock, self._clock.now() + _SEARCH_NS)
         return [ticker.poll() for ticker in self._tickers]
 
     def _last(self, stopped_at: int) -> Sequence[Reading]:
-        return self._until_ticked(stopped_at + _SEARCH_NS // 4)
+        return _until_ticked(self._tickers, self._clock, stopped_at + _SEARCH_NS // 4)
 
-    def _until_ticked(self, until: int) -> list[Reading]:
-        """Poll all until the last has ticked, and once more: only a read that is clear of a tick
-        tells its value, so that those which ticked already are polled on."""
-        readings, waiting = list[Reading](), list(self._tickers)
-        for ticker in waiting:
-            ticker.forget()
-        while waiting and self._clock.now() < until:
-            readings += [ticker.poll() for ticker in self._tickers if not ticker.gone]
-            waiting = [t for t in waiting if t.bracket is None and not t.gone]
-            time.sleep(_SEARCH_NAP_S)
-        time.sleep(_CLEAR_S)
-        return [*readings, *(ticker.poll() for ticker in self._tickers)]
+
+def _until_ticked(tickers: Sequence[Ticker], clock: Clock, until: int) -> list[Reading]:
+    """Poll all until the last has ticked, and once more: only a read that is clear of a tick tells
+    its value, so that those which ticked already are polled on."""
+    readings, waiting = list[Reading](), list(tickers)
+    for ticker in waiting:
+        ticker.forget()
+    while waiting and clock.now() < until:
+        readings += [ticker.poll() for ticker in tickers if not ticker.gone]
+        waiting = [t for t in waiting if t.bracket is None and not t.gone]
+        time.sleep(_SEARCH_NAP_S)
+    time.sleep(_CLEAR_S)
+    return [*readings, *(ticker.poll() for ticker in tickers)]
 
 
 def search(tickers: Sequence[Ticker], clock: Clock) -> list[Reading]:
     """Poll all in turn until each has ticked three times, at most for 1.2 s, and learn from it."""
-    readings, brackets = _watch(tickers, clock, _SEARCH_TICKS, clock.now() + _SEARCH_NS)
-    for ticker in tickers:
-        ticker.settle(brackets[ticker.device])
-    return readings
-
-
-def _watch(
-    tickers: Sequence[Ticker], clock: Clock, ticks: int, until: int
-) -> tuple[list[Reading], dict[str, list[tuple[int, int]]]]:
-    """Poll all in turn until each has ticked ``ticks`` times; the readings, and the brackets."""
     readings: list[Reading] = []
     brackets: dict[str, list[tuple[int, int]]] = {t.device: [] for t in tickers}
+    until = clock.now() + _SEARCH_NS
     for ticker in tickers:
         ticker.forget()
     waiting = list(tickers)
@@ -302,6 +294,8 @@ def _watch(
             readings.append(ticker.poll())
             if ticker.bracket:
                 brackets[ticker.device].append(ticker.bracket)
-        waiting = [t for t in waiting if len(brackets[t.device]) < ticks and not t.gone]
+        waiting = [t for t in waiting if len(brackets[t.device]) < _SEARCH_TICKS and not t.gone]
         time.sleep(_SEARCH_NAP_S)
-    return readings, brackets
+    for ticker in tickers:
+        ticker.settle(brackets[ticker.device])
+    return readings
