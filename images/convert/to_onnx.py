@@ -13,7 +13,7 @@ import to_safetensors
 KEPT = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
 
 
-def convert(source: Path, out: Path, precision: str = "fp32") -> None:
+def convert(source: Path, out: Path, precision: str = "fp32", provider: str = "cpu") -> None:
     """Write the model of the one GGUF file in ``source`` to ``out``.
 
     Raises:
@@ -22,9 +22,10 @@ def convert(source: Path, out: Path, precision: str = "fp32") -> None:
     dense, made = out / "safetensors", out / "made"  # /tmp is smaller than most models
     dense.mkdir()
     to_safetensors.convert(source, dense)
-    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder", "--execution_provider=cpu"]
+    builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
     builder += ["--input", dense, "--output", made, "--cache_dir", out / "cache"]
-    builder += ["--precision", precision, "--extra_options", "hf_token=false"]
+    builder += ["--execution_provider", provider, "--precision", precision]
+    builder += ["--extra_options", "hf_token=false"]
     done = subprocess.run(
         builder, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True
     )

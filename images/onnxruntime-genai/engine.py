@@ -1,10 +1,11 @@
-"""ONNX Runtime GenAI as an engine of kit's thin server (see `adapter.py`): a folder on the CPU.
+"""ONNX Runtime GenAI as an engine of kit's thin server (see `adapter.py`): a folder on CPU or GPU.
 
-    --threads N  --spinning 0|1
+    --device cpu|cuda  --threads N  --spinning 0|1
 
-``--model`` is a folder that kit's form onnx or onnx-int4 made (`images/convert`): a graph,
-genai_config.json, and tokenizer.json with what belongs to it. GenAI's own tokenizer is not used: it
-knows fewer kinds. Each request has a generator of its own, with an empty key-value cache.
+``--model`` is a folder that kit made (`images/convert`), for the CPU in the form onnx or onnx-int4,
+for a GPU in the form onnx-cuda: a graph, genai_config.json, and tokenizer.json with what belongs to
+it. GenAI's own tokenizer is not used: it knows fewer kinds. Each request has a generator of its
+own, with an empty key-value cache.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from typing import Any
 from adapter import Row, TextEngine, Tokenizer
 
 NAME = "onnxruntime-genai"
+PACKAGES = {  # of each device
+    "cpu": {"onnxruntime": "onnxruntime", "onnxruntime_genai": "onnxruntime-genai"},
+    "cuda": {"onnxruntime": "onnxruntime-gpu", "onnxruntime_genai": "onnxruntime-genai-cuda"},
+}
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--spinning", choices=["0", "1"], default="1")
 
@@ -36,6 +42,10 @@ def load(args: argparse.Namespace) -> Engine:
     Raises:
         OSError, KeyError: a file is missing, or is another one; RuntimeError: it cannot be loaded.
     """
+    if args.device == "cuda":
+        import onnxruntime
+
+        onnxruntime.preload_dlls()  # GenAI does not look where wheels lay CUDA's libraries
     import onnxruntime_genai as genai
 
     folder = Path(args.model)
@@ -51,8 +61,10 @@ def load(args: argparse.Namespace) -> Engine:
     }
     config = genai.Config(str(folder))
     config.clear_providers()
+    if args.device == "cuda":
+        config.append_provider("cuda")
     config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
-    found = Engine(genai.Model(config), folder, own, session, context)
+    found = Engine(genai.Model(config), folder, own, session, context, args.device)
     found.warm_up()
     return found
 
@@ -61,9 +73,16 @@ class Engine(TextEngine):
     """A loaded model and its tokenizer."""
 
     def __init__(
-        self, model: Any, folder: Path, own: dict[str, Any], session: dict[str, Any], context: int
+        self,
+        model: Any,
+        folder: Path,
+        own: dict[str, Any],
+        session: dict[str, Any],
+        context: int,
+        device: str,
     ) -> None:
         self._model, self._own, self._session, self.max_context = model, own, session, context
+        self._device = device
         self._tokenizer = tokenizer = Tokenizer(folder)
         self.encode, self.decode = tokenizer.encode, tokenizer.decode  # type: ignore[method-assign]
         self.render = tokenizer.render  # type: ignore[method-assign]
@@ -101,7 +120,6 @@ class Engine(TextEngine):
             "end_tokens": sorted(self.end_tokens),
             "chat_template_sha256": hashlib.sha256(template).hexdigest() if template else None,
             "cache": "empty at the start of each request",
-            "onnxruntime": version("onnxruntime"),
-            "onnxruntime_genai": version("onnxruntime-genai"),
+            **{name: version(package) for name, package in PACKAGES[self._device].items()},
             "python": platform.python_version(),
         }

@@ -289,8 +289,8 @@ def weights_derive(
     Args:
         model: a .gguf file, or a spec whose weights are one.
         folder: where the new files go; it must not exist.
-        to: safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32) or onnx-int4; each comes
-            with the tokenizer.
+        to: safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32), onnx-int4 or onnx-cuda
+            (bfloat16, for GPUs); each comes with the tokenizer.
     """
     if folder.exists():
         raise UsageError(f"{folder} already exists", "name a folder that does not exist")

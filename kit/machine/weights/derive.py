@@ -28,7 +28,7 @@ from kit.machine.weights.fetch import Progress, Say, ensure, nothing
 from kit.machine.weights.files import file_sha256, here, store_dir
 
 RECIPE = "convert"
-FORMS = ("safetensors", "ctranslate2", "onnx", "onnx-int4")
+FORMS = ("safetensors", "ctranslate2", "onnx", "onnx-int4", "onnx-cuda")
 TIME_S = 2 * 3600
 SHM_BYTES, PIDS = 64 << 20, 512
 _OWN_BYTES, _FACTOR = 2 << 30, 8  # memory: 4 bits become 32, and the program itself

@@ -1,8 +1,8 @@
-"""ONNX Runtime GenAI on the CPU, behind kit's thin server (`images/onnxruntime-genai`).
+"""ONNX Runtime GenAI behind kit's thin server (`images/onnxruntime-genai`), on the CPU or one GPU.
 
 A folder that kit made of a GGUF file (`images/convert`): in the form ``onnx`` the dequantised
 weights in float32, in the form ``onnx-int4`` rounded again to 4 bits, which are other weights than
-the file's. Tokenizer and chat template are Transformers'; the ids are llama.cpp's for every prompt
+the file's; in the form ``onnx-cuda`` in bfloat16, with a graph that runs on GPUs alone. Tokenizer and chat template are Transformers'; the ids are llama.cpp's for every prompt
 tried (digits, UTF-8, spaces, code, special tokens in a text). The tokens that end a text have no
 probability before the answer is as long as is asked for with ``ignore_eos``.
 """
@@ -20,8 +20,9 @@ NEEDED = ("genai_config.json", "model.onnx", "model.onnx.data", "tokenizer.json"
 
 class OnnxRuntimeGenAi(Thin):
     name = "onnxruntime-genai"
-    title = "ONNX Runtime GenAI on the CPU (converted models; one request at a time)"
+    title = "ONNX Runtime GenAI (converted models; one request at a time)"
     recipe = "onnxruntime-genai"
+    gpu_recipe = "onnxruntime-genai-cuda"
     loads = ("onnx-genai",)
     repeat = Repeat(
         kind="exact",
@@ -43,12 +44,30 @@ class OnnxRuntimeGenAi(Thin):
 
     def engine_flags(self, spec: RunSpec) -> dict[str, Any]:
         options = spec.runtime.options
-        return {"threads": options["threads"], "spinning": int(options["spinning"])}
+        return {
+            "device": "cuda" if spec.devices.gpus else "cpu",
+            "threads": options["threads"],
+            "spinning": int(options["spinning"]),
+        }
+
+    def env(self, spec: RunSpec) -> dict[str, str]:
+        """As every runtime behind the thin server, and without ONNX Runtime's telemetry."""
+        return super().env(spec) | {"ORT_DISABLE_TELEMETRY": "1"}
 
     def weight_problems(self, spec: RunSpec) -> list[Problem]:
-        return converted_problems(
-            spec, NEEDED, "derive them from a .gguf file: kit weights derive, --to onnx"
-        )
+        form = "onnx-cuda" if spec.devices.gpus else "onnx"
+        derive = f"derive them from a .gguf file: kit weights derive, --to {form}"
+        return converted_problems(spec, NEEDED, derive) or _form_problems(spec, derive)
+
+
+def _form_problems(spec: RunSpec, derive: str) -> list[Problem]:
+    """Problem: a graph that kit made for GPUs without one, or one made for the CPU on a GPU."""
+    derived = spec.weights.derived if spec.weights else None
+    if derived is None or (derived.form == "onnx-cuda") == bool(spec.devices.gpus):
+        return []
+    where = "a GPU" if derived.form == "onnx-cuda" else "the CPU"
+    message = f"the form {derived.form} runs on {where}, and the spec asks for {spec.devices.gpus}"
+    return [Problem("$.weights.derived.form", f"{message} GPU(s)", derive)]
 
 
 RUNTIME = OnnxRuntimeGenAi()

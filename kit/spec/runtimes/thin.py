@@ -1,7 +1,7 @@
 """What runtimes have in common whose engine stands behind kit's thin server (`images/server`).
 
-They run on the CPU, one request after another, with as many threads as the container has CPUs, or
-as the spec says. Prompts are never cached. The server counts token ids, shows them on /tokenize,
+They run one request after another, on the CPU with as many threads as the container has CPUs, or
+as the spec says, or, where kit has an image with GPU code, on one GPU. Prompts are never cached. The server counts token ids, shows them on /tokenize,
 and never chooses a token that ends a text where ``ignore_eos`` is asked for, so that exactly
 ``max_tokens`` are generated.
 """
@@ -77,20 +77,19 @@ class Thin(Runtime):
     def problems(self, spec: RunSpec) -> list[Problem]:
         return [
             *self.weight_problems(spec),
-            *(_gpu_problems(spec) or image_problems(self, spec)),
+            *(self._gpu_problems(spec) or image_problems(self, spec)),
             *context_problems(spec, spec.runtime.options["context"]),
             *queue_problems(spec),
         ]
 
-
-def _gpu_problems(spec: RunSpec) -> list[Problem]:
-    """Problem: a GPU, which would be idle whatever the image."""
-    if not spec.devices.gpus:
-        return []
-    message = (
-        f"{spec.runtime.name} runs on the CPU here; the spec asks for {spec.devices.gpus} GPU(s)"
-    )
-    return [Problem("$.devices.gpus", message, "set gpus to 0, or use another runtime")]
+    def _gpu_problems(self, spec: RunSpec) -> list[Problem]:
+        """Problem: GPUs that would be idle whatever the image."""
+        gpus, most = spec.devices.gpus, 1 if self.gpu_recipe else 0
+        if gpus <= most:
+            return []
+        where = "on one GPU" if most else "on the CPU here"
+        message = f"{self.name} runs {where}; the spec asks for {gpus} GPU(s)"
+        return [Problem("$.devices.gpus", message, f"set gpus to {most}, or use another runtime")]
 
 
 def threads_option() -> dict[str, Any]:

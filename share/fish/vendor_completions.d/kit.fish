@@ -453,7 +453,7 @@ complete -c kit -n '__fish_kit_using_command weights derive' -s h -d 'Display th
 complete -c kit -n '__fish_kit_using_command weights derive' -l version -d 'Display application version.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l model -r -d 'a .gguf file, or a spec whose weights are one.'
 complete -c kit -n '__fish_kit_using_command weights derive' -l folder -r -F -d 'where the new files go; it must not exist.'
-complete -c kit -n '__fish_kit_using_command weights derive' -l to -r -d 'safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32) or onnx-int4; ea…'
+complete -c kit -n '__fish_kit_using_command weights derive' -l to -r -d 'safetensors (bfloat16), ctranslate2 (bfloat16), onnx (float32), onnx-int4 or on…'
 
 # Options for: weights ls
 complete -c kit -n '__fish_kit_using_command weights ls' -l help -d 'Display this message and exit.'
