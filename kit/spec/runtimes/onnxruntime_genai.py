@@ -51,8 +51,10 @@ class OnnxRuntimeGenAi(Thin):
         }
 
     def env(self, spec: RunSpec) -> dict[str, str]:
-        """As every runtime behind the thin server, and without ONNX Runtime's telemetry."""
-        return super().env(spec) | {"ORT_DISABLE_TELEMETRY": "1"}
+        """As every runtime behind the thin server; without telemetry, and without cuDNN's attention:
+        ONNX Runtime 1.31 prefers it on an H200, where it cannot build it for SmolLM2's shapes."""
+        off = {"ORT_DISABLE_TELEMETRY": "1", "ORT_ENABLE_CUDNN_FLASH_ATTENTION": "0"}
+        return super().env(spec) | off
 
     def weight_problems(self, spec: RunSpec) -> list[Problem]:
         form = "onnx-cuda" if spec.devices.gpus else "onnx"
