@@ -12,5 +12,6 @@ HOME = "/opt/kit"
 LIBRARIES = (f"{HOME}/lib", f"{HOME}/nvidia/cu13/lib")
 ALWAYS = ("--fit", "off", "--cache-ram", "0", "--offline")
 
-os.environ["LD_LIBRARY_PATH"] = ":".join(LIBRARIES)
+given = os.environ.get("LD_LIBRARY_PATH")  # some engines say so where they lay the GPU's driver
+os.environ["LD_LIBRARY_PATH"] = ":".join([*LIBRARIES, *([given] if given else [])])
 os.execv(f"{HOME}/bin/llama-server", ["llama-server", *sys.argv[1:], *ALWAYS])

@@ -12,6 +12,7 @@ import base64
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -68,7 +69,9 @@ def complete(toolkit: Path) -> None:
     """Make a CUDA toolkit of NVIDIA's wheels, which lack what a compiler and a linker look for.
 
     Programs are executable; libraries have the names that one links by, and lie where nvcc looks.
-    The driver's library comes from the host that runs the result: here it is an empty one.
+    The driver's library comes from the host that runs the result: here one stands for it that has
+    all names of its header and does nothing. Without the names a linker takes it for not needed,
+    and what it made finds no driver.
     """
     for place in (*toolkit.glob("bin/*"), *toolkit.glob("nvvm/bin/*")):
         place.chmod(0o755)
@@ -80,8 +83,10 @@ def complete(toolkit: Path) -> None:
     (toolkit / "lib64").symlink_to("lib")
     stub = lib / "stubs" / "libcuda.so"
     stub.parent.mkdir()
-    linker = ["gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", str(stub), "-x", "c", os.devnull]
-    subprocess.run(linker, check=True)
+    names = sorted(set(re.findall(r"\bcu[A-Z]\w*", (toolkit / "include" / "cuda.h").read_text())))
+    source = "".join(f"void {name}(void) {{}}\n" for name in names)
+    linker = ["gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", str(stub), "-x", "c", "-"]
+    subprocess.run(linker, check=True, input=source, text=True)
     os.environ |= {"CUDACXX": str(toolkit / "bin" / "nvcc"), "CUDAToolkit_ROOT": str(toolkit)}
 
 
