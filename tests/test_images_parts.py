@@ -289,6 +289,18 @@ def test_a_wheel_gives_its_modules_and_nothing_that_names_the_installing_machine
     assert {e.mode for e in system.entries.values() if e.at is not None} == {0o644}
 
 
+def test_a_wheel_s_record_is_kept_as_its_maker_wrote_it_where_the_recipe_says_so(
+    tmp_path: Path, system: Tree
+) -> None:
+    """TVM's FFI finds the libraries of xgrammar by it."""
+    path = wheel(tmp_path, evil__main=b"1", lib__evil=b"2")
+    wheels.unpack(path, NAME, system, record=True)
+    place = "opt/kit/evil-1.0.dist-info/RECORD"
+    with zipfile.ZipFile(path) as archive:
+        said = archive.read("evil-1.0.dist-info/RECORD")
+    assert (system.read(place), system.entries[place].mode) == (said, 0o644)
+
+
 def test_of_a_compiled_wheel_only_what_is_asked_for_is_kept(tmp_path: Path, system: Tree) -> None:
     files = {"bin__server": b"1", "bin__bench": b"2", "lib__liba.so": b"3", "evil__main.py": b"4"}
     wheels.unpack(wheel(tmp_path, **files), NAME, system, keep=("bin/server", "lib/lib"))
@@ -308,6 +320,11 @@ def test_a_cuda_toolkit_of_wheels_is_completed(
     for name in ("bin/nvcc", "nvvm/bin/cicc", *(f"lib/lib{library}" for library in libraries)):
         (toolkit / name).parent.mkdir(parents=True, exist_ok=True)
         (toolkit / name).write_text("#!/bin/sh\necho ran\n")
+    (toolkit / "include").mkdir()
+    (toolkit / "include/cuda.h").write_text(
+        "typedef int CUresult;\n#define cuMemAlloc cuMemAlloc_v2\n"
+        "CUresult CUDAAPI cuMemCreate(int a);\nCUresult CUDAAPI cuMemAlloc_v2(int a);\n"
+    )
     for name in ("CUDACXX", "CUDAToolkit_ROOT"):
         monkeypatch.setenv(name, "")  # so that what is set is taken back
     inside.complete(toolkit)
@@ -317,8 +334,13 @@ def test_a_cuda_toolkit_of_wheels_is_completed(
     assert (toolkit / "lib64/libcudart.so").exists()
     assert (toolkit / "lib64/libnvrtc.so").resolve().name == "libnvrtc.so.13"
     assert (toolkit / "lib64/libnvrtc.alt.so").resolve().name == "libnvrtc.alt.so.13"
-    assert b"libcuda.so.1\0" in (toolkit / "lib64/stubs/libcuda.so").read_bytes()
     assert os.environ["CUDACXX"] == str(toolkit / "bin/nvcc")
+    made = tmp_path / "libmade.so"
+    source = "int cuMemCreate(int); int cuMemAlloc_v2(int); int f(void) { return cuMemCreate(1); }"
+    linked = ["gcc", "-shared", "-fPIC", "-Wl,--as-needed", "-o", made, "-x", "c", "-", "-xnone"]
+    linked += [f"-L{toolkit / 'lib64/stubs'}", "-lcuda", "-Wl,-z,defs"]
+    subprocess.run(linked, input=source, text=True, check=True)
+    assert b"\0libcuda.so.1\0" in made.read_bytes(), "it would find no driver"
 
 
 @pytest.mark.parametrize("name", ["../canary", "evil/../../canary", "a\x1b", "a\nb", "x" * 300])

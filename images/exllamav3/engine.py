@@ -17,6 +17,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,6 @@ class Engine(TextEngine):
         )
 
     def props(self) -> dict[str, Any]:
-        import exllamav3
         import torch
 
         text = (self._path / "config.json").read_text("utf-8")
@@ -153,7 +153,7 @@ class Engine(TextEngine):
             if template
             else None,
             "cache": "paged, forgotten after each batch",
-            "exllamav3": exllamav3.__version__,
+            "exllamav3": version("exllamav3"),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "cuda": torch.version.cuda,

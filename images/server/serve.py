@@ -36,8 +36,9 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import engine
 import uvicorn
@@ -423,17 +424,21 @@ def seconds(text: str) -> float:
 
 
 def work(args: argparse.Namespace, line: Line) -> None:
-    """Load the model and serve the line; ends the process where it cannot be loaded."""
+    """Load the model and serve the line; an error of either ends the process, which would go on
+    listening without an engine."""
     try:
         model = engine.load(args)
     except BaseException as error:
         fail(f"cannot serve {args.model}: {type(error).__name__}: {one_line(error)}")
-    else:
-        print(f"{engine.NAME}: ready, {model.title}", file=sys.stderr, flush=True)
+    print(f"{engine.NAME}: ready, {model.title}", file=sys.stderr, flush=True)
+    try:
         line.serve(model)
+    except BaseException as error:
+        traceback.print_exc()
+        fail(f"the engine ended: {type(error).__name__}: {one_line(error)}")
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """End with 1 and one line, from whichever thread."""
     print(f"{engine.NAME}: {message}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -23,7 +23,14 @@ import msgspec
 
 from kit import __version__
 from kit.core import arrays, extras, jsonio
-from kit.core.errors import Blocked, Interrupted, KitError, PreflightFailed, RunFailed
+from kit.core.errors import (
+    Blocked,
+    Interrupted,
+    KitError,
+    LaunchFailed,
+    PreflightFailed,
+    RunFailed,
+)
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
 from kit.machine import containers, host, images, queue
@@ -33,8 +40,17 @@ from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
 from kit.run.gate import settle
-from kit.run.journey import Journey, container, driving, query_after_load, report, sampling
+from kit.run.journey import (
+    Journey,
+    container,
+    driving,
+    launch_folder,
+    query_after_load,
+    report,
+    sampling,
+)
 from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
+from kit.run.used import unused
 from kit.run.watch import Watch, phase, require_room, reserve, root_cause
 from kit.spec import runtimes
 from kit.spec.spec import document, spec_hash
@@ -224,6 +240,7 @@ def run_launch(journey: Journey, watch: Watch, index: int) -> None:
     with phase(journal, index, "idle", "before"):
         watch.wait(spec.phases.idle_s)
     with ExitStack() as stack:
+        began = journey.clock.now()
         with phase(journal, index, "startup"):
             running = stack.enter_context(container(journey, watch, index))
         with phase(journal, index, "warmup"):
@@ -234,9 +251,12 @@ def run_launch(journey: Journey, watch: Watch, index: int) -> None:
             since = journey.clock.now()
             watch.wait(spec.phases.loaded_idle_s)
             settled(journey, watch, index, since)
+        if spec.phases.warmup_requests:  # one may load the model at its first request
+            require_gpus(journey, index, began)
         with phase(journal, index, "measured"):
             driver.send_stage("measured", watch.check)
         report(journey, driver, "measured", index, watch)
+        require_gpus(journey, index, began)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
         query_after_load(journey, driver, running, index)
@@ -257,6 +277,25 @@ def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
         folder = journey.flight.folder("samples")
         outcome = settle(watch, journey.clock, since, folder, journey.plan.meters, steady)
         journey.journal.add("steady.waited", launch=index, **outcome)
+
+
+def require_gpus(journey: Journey, index: int, began: int) -> None:
+    """Check that the launch, which began at ``began``, uses every GPU that the spec asks for.
+
+    Raises:
+        LaunchFailed: the memory of one is as it was before.
+    """
+    spec = journey.spec
+    if not spec.devices.gpus or not runtimes.get(spec.runtime.name).real:
+        return
+    folder = journey.flight.folder("samples")
+    if idle := unused(folder, journey.plan.meters, began):
+        raise LaunchFailed(
+            f"the server answers, but does not use {' and '.join(idle)}: nobody took memory there "
+            "since the launch began, so that its energy is not that of the work",
+            "name an image with code for this GPU, or set devices.gpus to the number that is used; "
+            f"the runtime's log may say more: {launch_folder(index)}/container.log",
+        )
 
 
 def finish(journey: Journey, outcome: Outcome) -> None:

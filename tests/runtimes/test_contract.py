@@ -37,7 +37,11 @@ REAL = [name for name in NAMES if runtimes.get(name).real]
 OF_TEXTS = [name for name in NAMES if runtimes.get(name).makes == "text"]
 WITH_RECIPE = [name for name in NAMES if runtimes.get(name).recipe]
 CPU_ONLY = [name for name in REAL if not runtimes.get(name).gpu]
-NEVER_ON_GPUS = [name for name in REAL if isinstance(runtimes.get(name), Thin)]
+NEVER_ON_GPUS = [
+    name
+    for name in CPU_ONLY
+    if isinstance(runtimes.get(name), Thin) and not runtimes.get(name).gpu_recipe
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,7 +212,9 @@ def test_kits_images_have_no_gpu_code(name: str) -> None:
     upstream = ImageSpec(reference="ghcr.io/x/y@sha256:" + "1" * 64)
     assert _paths(name, devices=DevicesSpec(gpus=1)) == ["$.devices.gpus"]
     wrong = _paths(name, devices=DevicesSpec(gpus=1), image=upstream)
-    assert wrong == (["$.devices.gpus"] if name in NEVER_ON_GPUS else [])
+    assert wrong in (
+        [["$.devices.gpus"]] if name in NEVER_ON_GPUS else [[], ["$.weights.derived.form"]]
+    )
 
 
 @pytest.mark.parametrize("name", CPU_ONLY)
@@ -221,6 +227,30 @@ def test_the_remedy_for_a_gpu_in_an_image_without_gpu_code_is_one_that_works(nam
     )
     if runtime.gpu_recipe:
         assert f'use the image "{runtime.gpu_recipe}"' in problem.remedy
+
+
+@pytest.mark.parametrize("form", ["onnx", "onnx-int4", "onnx-cuda"])
+@pytest.mark.parametrize("gpus", [0, 1, 2])
+def test_a_graph_that_was_made_for_one_device_is_not_loaded_on_the_other(
+    form: str, gpus: int
+) -> None:
+    derived = spec("onnxruntime-genai").weights
+    assert derived is not None and derived.derived is not None
+    weights = msgspec.structs.replace(
+        derived, derived=msgspec.structs.replace(derived.derived, form=form)
+    )
+    image = ImageSpec(recipe="onnxruntime-genai-cuda" if gpus else "onnxruntime-genai")
+    found = runtimes.get("onnxruntime-genai").problems(
+        spec("onnxruntime-genai", weights=weights, image=image, devices=DevicesSpec(gpus=gpus))
+    )
+    if gpus == 2:
+        assert [p.path for p in found] == ["$.devices.gpus"]
+    elif (form == "onnx-cuda") == bool(gpus):
+        assert found == []
+    else:
+        (problem,) = found
+        assert problem.path == "$.weights.derived.form"
+        assert problem.remedy.endswith("--to onnx-cuda" if gpus else "--to onnx")
 
 
 @pytest.mark.parametrize(

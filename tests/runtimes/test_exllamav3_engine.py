@@ -141,3 +141,24 @@ def test_a_job_says_how_tokens_are_chosen(engine: Any) -> None:
     assert (job.min_new_tokens, job.max_new_tokens, job.seed, job.identifier) == (5, 5, 7, 3)
     assert job.input_ids == [[97, 98]]
     assert job.stop_conditions == [END]
+
+
+def test_the_configuration_names_the_installed_version(
+    engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real module has no __version__ of its own."""
+    about = tmp_path / "exllamav3-1.6.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: exllamav3\nVersion: 1.6.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    torch: Any = sys.modules["torch"]
+    torch.__version__, torch.version = "2.11.0", SimpleNamespace(cuda="13.0")
+    torch.cuda = SimpleNamespace(
+        get_device_name=lambda: "NVIDIA H200", get_device_capability=lambda: (9, 0)
+    )
+    ready = _ready(engine, Generator())
+    ready._path, ready._bits, ready._words = tmp_path, None, SimpleNamespace(chat_template=None)
+    props = ready.props()
+    assert (props["exllamav3"], props["device"]) == ("1.6.5", "NVIDIA H200")
+    assert (props["cache_bits"], props["model_type"]) == (16, "llama")

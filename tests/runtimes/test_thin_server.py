@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -388,6 +389,21 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "    def props(self): return {}\n"
     )
     return folder
+
+
+def test_an_engine_that_cannot_tell_its_configuration_ends_with_1_and_the_cause(
+    beside: Path, tmp_path: Path
+) -> None:
+    """Its thread died and the server answered 503 for ever."""
+    for path in beside.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    engine = tmp_path / "engine.py"
+    engine.write_text(engine.read_text().replace("return {}", "return None.version"))
+    command = _command(tmp_path, "--model", "good", "--host", "127.0.0.1", "--port", str(_free()))
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("tiny: the engine ended: AttributeError: ")
+    assert "Traceback" in done.stderr
 
 
 def _command(folder: Path, *flags: str) -> list[str]:

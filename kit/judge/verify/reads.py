@@ -101,7 +101,7 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
             reads, overruns, late, ran_s = own[key]
             period = _period_s(meter, key)
             tiers.append(Tier(key, reads, overruns, late, ran_s, series, period))
-        unread = set(own) - set(streams) if meter.devices else set(own)
+        unread = set(own) - set(streams) - _unsure_tiers(meter, own)
         unknown += [f"{key} was read, and the plan names nothing that it reads" for key in unread]
     return tiers, unknown
 
@@ -163,8 +163,8 @@ def _key(
         samples = device.quantities.get("gpu_power_sample")
         counters = _COUNTERS if samples and samples.is_read else _COUNTERS[::-1]
         return next((key for key in counters if key in own), None)
-    kind = "power" if quantity in _POWER else "state"
-    key = f"nvml.{kind}-{round(seconds_or(device.quantities[quantity].poll_s, 0.0) * 1e3)}ms"
+    pace_s = seconds_or(device.quantities[quantity].poll_s, 0.0)
+    key = f"nvml.{_kind(quantity)}-{round(pace_s * 1e3)}ms"
     key = "nvml.processes" if quantity in _PROCESSES else key
     key = "nvml.samples" if quantity == "gpu_power_sample" else key
     return key if key in own else None
@@ -174,6 +174,22 @@ def _is_unsure(meter: MeterPlan, quantity: str, facts: QuantityFacts) -> bool:
     """Whether the plan leaves the pace of a tier open."""
     even = quantity != "gpu_energy" and quantity not in _PROCESSES
     return meter.name == "nvml" and even and facts.poll_s is None
+
+
+def _unsure_tiers(meter: MeterPlan, own: Mapping[str, Any]) -> set[str]:
+    """The tiers that may read what the plan leaves the pace of open, and nothing else."""
+    unsure = [
+        _kind(quantity)
+        for device in meter.devices
+        for quantity, facts in device.quantities.items()
+        if facts.is_read and _is_unsure(meter, quantity, facts)
+    ]
+    return {key for key in own if key.startswith(tuple(f"nvml.{kind}-" for kind in unsure))}
+
+
+def _kind(quantity: str) -> str:
+    """What NVML's tiers of several paces are called by."""
+    return "power" if quantity in _POWER else "state"
 
 
 def _period_s(meter: MeterPlan, key: str) -> float | None:

@@ -14,6 +14,8 @@ A recipe, ``images/<recipe>/image.json``::
     entrypoint   what the container starts
     port         what it listens on
     compile      null, or a source archive to compile (see `Compile`)
+    records      whether the packages' lists of their files (RECORD) go into the image: some find
+                 their own libraries by them. Recipes of before have none
     --- written by `kit images lock`, from here on ---
     files        {file of the recipe: sha256}
     wheels       [Python packages in the image, each one file: see `Package`]
@@ -109,6 +111,7 @@ class ImageLock(Closed, frozen=True, kw_only=True):
     entrypoint: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=16)]
     port: Annotated[int, Meta(ge=1, le=65535)]
     compile: Compile | None = None
+    records: bool = False
     files: Annotated[dict[FileName, Sha256], Meta(max_length=MAX_FILES)] = {}
     wheels: Packages = ()
     image_id: Digest | Literal[""] = ""

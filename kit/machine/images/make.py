@@ -130,7 +130,7 @@ def _layers(
         packages, program = Tree(spool), Tree(spool)
         files = wheels.collect(recipe.lock.wheels, say, progress)
         for name, path in files.items():
-            wheels.unpack(path, name, packages)
+            wheels.unpack(path, name, packages, record=recipe.lock.records)
         if recipe.lock.compile:
             drift += _compile(recipe, recipe.lock.compile, packages, work, say, progress)
         for name in recipe.lock.program:

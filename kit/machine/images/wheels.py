@@ -1,8 +1,9 @@
 """The Python packages of a recipe: fetched by hash, unpacked without running their code.
 
 A file is looked up by name in this host's own package index, used only if it is the locked one, and
-kept in the cache under its hash. A wheel's modules go to /opt/kit, a program among them executable;
-its scripts, byte code and RECORD, which depend on the installing machine, are left out.
+kept in the cache under its hash. A wheel's modules go to /opt/kit, a program among them executable,
+and where the recipe says so its RECORD as its maker wrote it; its scripts and byte code, which
+depend on the installing machine, are left out.
 """
 
 from __future__ import annotations
@@ -104,8 +105,10 @@ def unpack(
     *,
     keep: tuple[str, ...] = (),
     leave_out: tuple[str, ...] = (),
+    record: bool = False,
 ) -> None:
-    """Add the modules of a wheel called ``name`` (its file name) to ``tree``, below /opt/kit.
+    """Add the modules of a wheel called ``name`` (its file name) to ``tree``, below /opt/kit; with
+    ``record`` its RECORD, too.
 
     Paths that begin with one of ``leave_out`` are left out; with ``keep`` all that do not begin
     with one of these.
@@ -125,6 +128,10 @@ def unpack(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # of byte code, which is left out
                 install(source, cast(Any, _Destination(tree, keep, leave_out)), {})
+            if record:
+                place = f"{source.dist_info_dir}/RECORD"
+                with archive.open(place) as stream:
+                    tree.file(f"{HOME}/{clean(place)}", stream, 0o644)
             if keep and len(tree.entries) == before:
                 raise ValueError(f"nothing in it begins with {' or '.join(keep)}")
     except KitError:
@@ -175,4 +182,4 @@ class _Destination:
         return RecordEntry("script", None, None)
 
     def finalize_installation(self, **_: object) -> None:
-        """Do nothing: RECORD is left out."""
+        """Do nothing: what was installed is no RECORD of its maker's."""

@@ -2,9 +2,10 @@
 
 A folder that kit made of a GGUF file (`images/convert`): in the form ``onnx`` the dequantised
 weights in float32, in the form ``onnx-int4`` rounded again to 4 bits, which are other weights than
-the file's; in the form ``onnx-cuda`` in bfloat16, with a graph that runs on GPUs alone. Tokenizer and chat template are Transformers'; the ids are llama.cpp's for every prompt
-tried (digits, UTF-8, spaces, code, special tokens in a text). The tokens that end a text have no
-probability before the answer is as long as is asked for with ``ignore_eos``.
+the file's; in the form ``onnx-cuda`` in bfloat16, with a graph that runs on GPUs alone. Tokenizer
+and chat template are Transformers'; the ids are llama.cpp's for every prompt tried (digits, UTF-8,
+spaces, code, special tokens in a text). The tokens that end a text have no probability before the
+answer is as long as is asked for with ``ignore_eos``.
 """
 
 from __future__ import annotations
@@ -51,25 +52,31 @@ class OnnxRuntimeGenAi(Thin):
         }
 
     def env(self, spec: RunSpec) -> dict[str, str]:
-        """As every runtime behind the thin server; without telemetry, and without cuDNN's attention:
-        ONNX Runtime 1.31 prefers it on an H200, where it cannot build it for SmolLM2's shapes."""
+        """As all of them; without telemetry, and without cuDNN's attention, which ONNX Runtime 1.31
+        prefers on Hopper and could not build for SmolLM2's shapes."""
         off = {"ORT_DISABLE_TELEMETRY": "1", "ORT_ENABLE_CUDNN_FLASH_ATTENTION": "0"}
         return super().env(spec) | off
 
     def weight_problems(self, spec: RunSpec) -> list[Problem]:
-        form = "onnx-cuda" if spec.devices.gpus else "onnx"
-        derive = f"derive them from a .gguf file: kit weights derive, --to {form}"
-        return converted_problems(spec, NEEDED, derive) or _form_problems(spec, derive)
+        return converted_problems(spec, NEEDED, _derive(spec))
+
+    def problems(self, spec: RunSpec) -> list[Problem]:
+        return super().problems(spec) or _form_problems(spec)
 
 
-def _form_problems(spec: RunSpec, derive: str) -> list[Problem]:
+def _form_problems(spec: RunSpec) -> list[Problem]:
     """Problem: a graph that kit made for GPUs without one, or one made for the CPU on a GPU."""
     derived = spec.weights.derived if spec.weights else None
-    if derived is None or (derived.form == "onnx-cuda") == bool(spec.devices.gpus):
+    if not derived or (derived.form == "onnx-cuda") == bool(spec.devices.gpus):
         return []
     where = "a GPU" if derived.form == "onnx-cuda" else "the CPU"
     message = f"the form {derived.form} runs on {where}, and the spec asks for {spec.devices.gpus}"
-    return [Problem("$.weights.derived.form", f"{message} GPU(s)", derive)]
+    return [Problem("$.weights.derived.form", f"{message} GPU(s)", _derive(spec))]
+
+
+def _derive(spec: RunSpec) -> str:
+    form = "onnx-cuda" if spec.devices.gpus else "onnx"
+    return f"derive them from a .gguf file: kit weights derive, --to {form}"
 
 
 RUNTIME = OnnxRuntimeGenAi()

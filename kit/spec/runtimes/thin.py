@@ -1,9 +1,9 @@
 """What runtimes have in common whose engine stands behind kit's thin server (`images/server`).
 
 They run one request after another, on the CPU with as many threads as the container has CPUs, or
-as the spec says, or, where kit has an image with GPU code, on one GPU. Prompts are never cached. The server counts token ids, shows them on /tokenize,
-and never chooses a token that ends a text where ``ignore_eos`` is asked for, so that exactly
-``max_tokens`` are generated.
+as the spec says; where kit has an image with GPU code, on one GPU. Prompts are never cached. The
+server counts token ids, shows them on /tokenize, and never chooses a token that ends a text where
+``ignore_eos`` is asked for, so that exactly ``max_tokens`` are generated.
 """
 
 from __future__ import annotations

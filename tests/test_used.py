@@ -1,0 +1,100 @@
+"""A runtime that leaves the GPU idle that its run asks for: seen with llama.cpp on an H200."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kit.core.errors import LaunchFailed
+from kit.core.model import MeterDevice, MeterPlan
+from kit.run import runner
+from kit.run.used import unused
+from tests import committed
+
+HEAD = "seq,t0,t1,t_dev,device,quantity,rc,raw\n"
+SECOND, MIB = 1_000_000_000, 1 << 20
+BEFORE = 615 * MIB  # an idle H200's, of its driver's own
+
+
+def plan(*devices: str, name: str = "nvml", alias: str | None = None) -> tuple[MeterPlan, ...]:
+    found = tuple(MeterDevice(device=d, description="", quantities={}) for d in devices)
+    return (MeterPlan(name=name, alias=alias, devices=found),)
+
+
+def written(folder: Path, name: str = "nvml", **devices: list[int | None]) -> Path:
+    """A reading a second, from the run's begin; None for a read that failed."""
+    rows = [
+        (t, device, 0 if used is not None else 3, "" if used is None else used)
+        for device, readings in devices.items()
+        for t, used in enumerate(readings)
+    ]
+    lines = [
+        f"{n},{t * SECOND},{t * SECOND + 9000},,{device},gpu_memory_used,{rc},{raw}\n"
+        for n, (t, device, rc, raw) in enumerate(sorted(rows))
+    ]
+    (folder / f"{name}.csv").write_text(HEAD + "".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("readings", "idle"),
+    [
+        ([BEFORE] * 9, True),
+        ([BEFORE] * 4 + [BEFORE + 4 * MIB] * 5, True),  # a query of its properties, no work
+        ([BEFORE] * 4 + [BEFORE, BEFORE + 500 * MIB, BEFORE, BEFORE, BEFORE], False),
+        ([0] * 9, True),
+        ([70 << 30] * 4 + [71 << 30] * 5, False),  # beside another program
+        ([70 << 30] * 9, True),
+        ([BEFORE, None, None, None, None, None, None], False),  # not read since
+        ([BEFORE] * 4, False),
+    ],
+)
+def test_a_gpu_is_used_if_somebody_takes_memory_there(
+    tmp_path: Path, readings: list[int | None], idle: bool
+) -> None:
+    folder = written(tmp_path, gpu0=readings)
+    assert unused(folder, plan("gpu0"), 4 * SECOND - 1) == (["gpu0"] if idle else [])
+
+
+def test_of_several_gpus_those_are_named_that_nobody_uses(tmp_path: Path) -> None:
+    folder = written(tmp_path, gpu0=[0, 0, 800 * MIB], gpu1=[0, 0, 0], gpu2=[0, 0, 0])
+    assert unused(folder, plan("gpu0", "gpu1", "gpu2"), SECOND) == ["gpu1", "gpu2"]
+
+
+@pytest.mark.parametrize(("name", "alias"), [("amdsmi", None), ("nvml", "cards")])
+def test_any_meter_of_gpus_says_so(tmp_path: Path, name: str, alias: str | None) -> None:
+    read = plan("gpu0", name=name, alias=alias)
+    folder = written(tmp_path, read[0].label, gpu0=[0, 0, 0])
+    assert unused(folder, read, SECOND) == ["gpu0"]
+
+
+@pytest.mark.parametrize("text", [None, "", "garbage\n1,2\n", HEAD])
+def test_without_readings_nothing_is_said(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "nvml.csv").write_text(text)
+    assert unused(tmp_path, plan("gpu0"), 0) == []
+
+
+def test_the_real_run_on_an_h200_used_its_gpu() -> None:
+    assert unused(committed.H200 / "samples", plan("gpu0"), 5 * SECOND) == []
+
+
+def journey(folder: Path, runtime: str, gpus: int) -> Any:
+    asked = SimpleNamespace(
+        devices=SimpleNamespace(gpus=gpus), runtime=SimpleNamespace(name=runtime)
+    )
+    flight = SimpleNamespace(folder=lambda _: folder)
+    return SimpleNamespace(spec=asked, flight=flight, plan=SimpleNamespace(meters=plan("gpu0")))
+
+
+def test_a_run_ends_whose_gpu_is_idle(tmp_path: Path) -> None:
+    folder = written(tmp_path, gpu0=[BEFORE] * 9)
+    with pytest.raises(LaunchFailed) as caught:
+        runner.require_gpus(journey(folder, "llama-server", 1), 0, SECOND)
+    assert "does not use gpu0" in caught.value.message
+    assert "launches/000/container.log" in caught.value.remedy
+    for runtime, gpus in (("llama-server", 0), ("loopback", 1)):
+        runner.require_gpus(journey(folder, runtime, gpus), 0, SECOND)
