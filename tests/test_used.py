@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 
 from kit.core.errors import LaunchFailed
 from kit.core.model import MeterDevice, MeterPlan
+from kit.judge.verify import verify
 from kit.run import runner
-from kit.run.used import unused
-from tests import committed
+from kit.run.gate import unused
+from tests import committed, golden
+from tests.verify.forging import edit_rows
 
 HEAD = "seq,t0,t1,t_dev,device,quantity,rc,raw\n"
 SECOND, MIB = 1_000_000_000, 1 << 20
@@ -56,45 +59,64 @@ def test_a_gpu_is_used_if_somebody_takes_memory_there(
     tmp_path: Path, readings: list[int | None], idle: bool
 ) -> None:
     folder = written(tmp_path, gpu0=readings)
-    assert unused(folder, plan("gpu0"), 4 * SECOND - 1) == (["gpu0"] if idle else [])
+    assert unused(folder, plan("gpu0"), 4 * SECOND - 1, 99 * SECOND) == (["gpu0"] if idle else [])
 
 
 def test_of_several_gpus_those_are_named_that_nobody_uses(tmp_path: Path) -> None:
     folder = written(tmp_path, gpu0=[0, 0, 800 * MIB], gpu1=[0, 0, 0], gpu2=[0, 0, 0])
-    assert unused(folder, plan("gpu0", "gpu1", "gpu2"), SECOND) == ["gpu1", "gpu2"]
+    assert unused(folder, plan("gpu0", "gpu1", "gpu2"), SECOND, 9 * SECOND) == ["gpu1", "gpu2"]
 
 
 @pytest.mark.parametrize(("name", "alias"), [("amdsmi", None), ("nvml", "cards")])
 def test_any_meter_of_gpus_says_so(tmp_path: Path, name: str, alias: str | None) -> None:
     read = plan("gpu0", name=name, alias=alias)
     folder = written(tmp_path, read[0].label, gpu0=[0, 0, 0])
-    assert unused(folder, read, SECOND) == ["gpu0"]
+    assert unused(folder, read, SECOND, 9 * SECOND) == ["gpu0"]
 
 
 @pytest.mark.parametrize("text", [None, "", "garbage\n1,2\n", HEAD])
 def test_without_readings_nothing_is_said(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "nvml.csv").write_text(text)
-    assert unused(tmp_path, plan("gpu0"), 0) == []
+    assert unused(tmp_path, plan("gpu0"), 0, 9 * SECOND) == []
 
 
 def test_the_real_run_on_an_h200_used_its_gpu() -> None:
-    assert unused(committed.H200 / "samples", plan("gpu0"), 5 * SECOND) == []
+    assert unused(committed.H200 / "samples", plan("gpu0"), 5 * SECOND, 99 * SECOND) == []
 
 
-def journey(folder: Path, runtime: str, gpus: int) -> Any:
-    asked = SimpleNamespace(
-        devices=SimpleNamespace(gpus=gpus), runtime=SimpleNamespace(name=runtime)
+def journey(folder: Path, gpus: int) -> Any:
+    return SimpleNamespace(
+        spec=SimpleNamespace(devices=SimpleNamespace(gpus=gpus)),
+        flight=SimpleNamespace(folder=lambda _: folder),
+        plan=SimpleNamespace(meters=plan("gpu0")),
+        clock=SimpleNamespace(now=lambda: 9 * SECOND),
     )
-    flight = SimpleNamespace(folder=lambda _: folder)
-    return SimpleNamespace(spec=asked, flight=flight, plan=SimpleNamespace(meters=plan("gpu0")))
 
 
 def test_a_run_ends_whose_gpu_is_idle(tmp_path: Path) -> None:
     folder = written(tmp_path, gpu0=[BEFORE] * 9)
     with pytest.raises(LaunchFailed) as caught:
-        runner.require_gpus(journey(folder, "llama-server", 1), 0, SECOND)
+        runner.require_gpus(journey(folder, 1), 0, SECOND)
     assert "does not use gpu0" in caught.value.message
     assert "launches/000/container.log" in caught.value.remedy
-    for runtime, gpus in (("llama-server", 0), ("loopback", 1)):
-        runner.require_gpus(journey(folder, runtime, gpus), 0, SECOND)
+    runner.require_gpus(journey(folder, 0), 0, SECOND)
+
+
+def test_verify_warns_of_an_older_run_whose_gpu_was_idle(tmp_path: Path) -> None:
+    run = Path(shutil.copytree(committed.H200, tmp_path / committed.H200.name))
+
+    def found() -> tuple[str, str]:
+        (one,) = [c for c in verify(run).checks if c.code == "GPU_UNUSED"]
+        return one.status, one.message
+
+    assert found()[0] == "PASS"
+
+    def flat(row: list[str]) -> None:
+        if row[5] == "gpu_memory_used":
+            row[7] = str(BEFORE)
+
+    edit_rows(run / "samples/nvml.csv", change=flat)
+    run = golden.reseal(run)
+    status, message = found()
+    assert (status, "launch 0: nobody took memory on gpu0" in message) == ("WARN", True)

@@ -1,7 +1,7 @@
-"""The gate before a measured block: wait until every GPU is steady, up to a limit.
+"""What the samples say of the GPUs while a launch goes on: are they steady, are they used?
 
-It reads the sampler's files, since the runner itself reads no meter. `kit.energy.steady` decides
-whether a GPU is steady, here and later in the results.
+The sampler's files are read, since the runner itself reads no meter. `kit.energy.steady` decides
+whether a GPU is steady, here and later in the results; `kit.energy.used` whether it was used.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kit.core.model import MeterDevice, MeterPlan, SteadySpec
-from kit.energy import sift
+from kit.energy import sift, used
 from kit.energy.steady import Rule, judge, may_settle
 from kit.record import samples
 from kit.record.events import Clock
-from kit.record.samples import MalformedSamplesError
+from kit.record.samples import MalformedSamplesError, Samples
 from kit.run.watch import Watch
 
 EVERY_S = 5.0
@@ -71,12 +71,29 @@ def _judged(
     t0 = now - round(steady.window_s * 1e9)
     if t0 < since:
         return {gpu.device: _UNREAD for gpu in gpus}
-    try:
-        read = samples.from_csv({"nvml": (folder / f"{METER}.csv").read_bytes()})
-    except (OSError, MalformedSamplesError):
+    read = _read(folder, METER)
+    if read is None:
         return {gpu.device: _UNREAD for gpu in gpus}
     plan = MeterPlan(name=METER, alias=None, devices=tuple(gpus))
     read = sift(read, (plan,)).samples  # garbage is neither steady nor not
     rule = Rule(steady.temperature_c_per_min, steady.power_percent_per_min, steady.window_s)
     window = (read, t0, now, rule)
     return {g.device: _State(judge(g, *window).status, may_settle(g, *window)) for g in gpus}
+
+
+def unused(folder: Path, meters: tuple[MeterPlan, ...], since: int, until: int) -> list[str]:
+    """The GPUs that the launch which began at ``since`` did not use until ``until`` (ns)."""
+    found = []
+    for meter in meters:
+        if meter.devices and meter.name in used.METERS and (read := _read(folder, meter.label)):
+            found += used.unused(read, [meter], since, until)
+    return found
+
+
+def _read(folder: Path, label: str) -> Samples | None:
+    """What a meter's file holds up to now; None if there is nothing to read."""
+    name = f"{label}.csv"
+    try:
+        return samples.from_csv({name: (folder / name).read_bytes()})
+    except (OSError, MalformedSamplesError):
+        return None

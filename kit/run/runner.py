@@ -39,7 +39,7 @@ from kit.record import records
 from kit.record.events import FILE as EVENTS_FILE
 from kit.record.events import Clock, Journal, valid_prefix
 from kit.run import marks, preflight
-from kit.run.gate import settle
+from kit.run.gate import settle, unused
 from kit.run.journey import (
     Journey,
     container,
@@ -50,7 +50,6 @@ from kit.run.journey import (
     sampling,
 )
 from kit.run.plan import HostFacts, plan, resolve, schedule_bytes
-from kit.run.used import unused
 from kit.run.watch import Watch, phase, require_room, reserve, root_cause
 from kit.spec import runtimes
 from kit.spec.spec import document, spec_hash
@@ -285,11 +284,10 @@ def require_gpus(journey: Journey, index: int, began: int) -> None:
     Raises:
         LaunchFailed: the memory of one is as it was before.
     """
-    spec = journey.spec
-    if not spec.devices.gpus or not runtimes.get(spec.runtime.name).real:
+    if not journey.spec.devices.gpus:
         return
-    folder = journey.flight.folder("samples")
-    if idle := unused(folder, journey.plan.meters, began):
+    folder, now = journey.flight.folder("samples"), journey.clock.now()
+    if idle := unused(folder, journey.plan.meters, began, now):
         raise LaunchFailed(
             f"the server answers, but does not use {' and '.join(idle)}: nobody took memory there "
             "since the launch began, so that its energy is not that of the work",

@@ -86,6 +86,7 @@ L5 = {
     "TOKENIZER_DIFFERS": "token ids or counts are not those of the tokenizer that was named",
     "TIMES_INCONSISTENT": "the times of a request contradict one another",
     "READINGS_DOUBTED": "readings that no device can have given, or that contradict another view",
+    "GPU_UNUSED": "a launch did not use a GPU that the spec asks for",
     "PLAUSIBILITY": "power, energy counters, clocks and throughput against what hardware can do",
 }
 

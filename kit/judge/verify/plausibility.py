@@ -9,6 +9,7 @@ from kit.core.model import Manifest, Phase, Request, Response
 from kit.core.units import NS
 from kit.energy import Energy
 from kit.energy.reasons import sentence
+from kit.energy.used import unused
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -25,6 +26,7 @@ def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Chec
         judged("WINDOW_SHIFTED", _windows(records, is_complete), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
         _readings(energy),
+        *_gpus(records),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
     ]
 
@@ -43,6 +45,25 @@ def _readings(energy: Energy) -> Check:
         return check("READINGS_DOUBTED", "PASS", "readings are within their devices' limits")
     more = f" (and {len(doubted) - 2} more)" if len(doubted) > 2 else ""
     return check("READINGS_DOUBTED", "WARN", "; ".join(doubted[:2]) + more)
+
+
+def _gpus(records: RunRecords) -> Iterator[Check]:
+    """WARN if nobody took memory on a GPU between a launch's begin and the end of its block: the
+    runtime worked on the CPU. A run of today fails then; older kits sealed it as complete."""
+    blocks = {p.launch: p for p in records.phases if p.name == "measured"}
+    starts = {p.launch: p for p in records.phases if p.name == "startup"}
+    launches = sorted(blocks.keys() & starts.keys())
+    if not records.spec.devices.gpus or not launches:
+        return
+    idle = [
+        f"launch {n}: nobody took memory on {gpu}"
+        for n in launches
+        for gpu in unused(records.samples, records.plan.meters, starts[n].t0, blocks[n].t1)
+    ]
+    if idle:
+        yield check("GPU_UNUSED", "WARN", f"{'; '.join(idle[:3])}: its energy is not the work's")
+    else:
+        yield check("GPU_UNUSED", "PASS", "no GPU is known to have been left unused")
 
 
 def _windows(records: RunRecords, is_complete: bool) -> Iterator[str]:
