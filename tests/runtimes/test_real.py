@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,29 @@ def test_llama_server_does_what_its_runtime_says(
     assert effective["/props"]["total_slots"] == 2
     assert effective["/props"]["default_generation_settings"]["n_ctx"] == 256
     msgspec.json.encode(effective)
+
+
+@pytest.mark.runtimes
+def test_the_cuda_part_of_llama_server_is_loaded_where_there_is_a_driver(tmp_path: Path) -> None:
+    """On a GPU it was left out without a word: it named no driver, and lost where that lies.
+
+    The driver here is a stand-in, in a folder that the engine names, as some do.
+    """
+    image = images.recipe("llama-server-cuda").reference
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+        pytest.skip("compiling it takes half an hour: `kit images build llama-server-cuda`")
+    calls = [f"cuMem{n}" for n in ("AddressFree", "AddressReserve", "Create", "Map", "Release")]
+    calls += ["cuMemGetAllocationGranularity", "cuMemSetAccess", "cuMemUnmap"]
+    calls += ["cuDeviceGet", "cuDeviceGetAttribute", "cuGetErrorString"]
+    source = "".join(f"int {name}(void) {{ return 100; }}\n" for name in calls)
+    driver = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run([*driver, "-o", library], input=source, text=True, check=True)
+    tmp_path.chmod(0o755)
+    given = ["-v", f"{tmp_path}:/driver:ro", "-e", "LD_LIBRARY_PATH=/driver"]
+    command = ["docker", "run", "--rm", "--network", "none", *given, image, "--list-devices"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "ggml_cuda_init: failed to initialize CUDA" in done.stdout + done.stderr
 
 
 def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> None:
