@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,16 @@ def test_each_is_the_work_of_the_spec_for_a_cpu(path: Path) -> None:
     else:
         assert "@sha256:" in (spec.image.reference or "")
         assert "never pulled" in spec.description or "did not run" in spec.description
+
+
+PINNED = [
+    (path, pin["recipe"], pin["digest"])
+    for path in sorted(ROOT.rglob("*.json"))
+    if "recipe" in (pin := json.loads(path.read_bytes()).get("image", {}))
+]
+
+
+@pytest.mark.parametrize(("path", "recipe", "digest"), PINNED, ids=lambda v: getattr(v, "stem", ""))
+def test_each_spec_pins_the_image_as_it_is_locked(path: Path, recipe: str, digest: str) -> None:
+    """Another could not be built any more."""
+    assert digest == images.recipe(recipe).image_id, path.name

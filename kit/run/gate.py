@@ -81,19 +81,23 @@ def _judged(
     return {g.device: _State(judge(g, *window).status, may_settle(g, *window)) for g in gpus}
 
 
-def unused(folder: Path, meters: tuple[MeterPlan, ...], since: int, until: int) -> list[str]:
-    """The GPUs that the launch which began at ``since`` did not use until ``until`` (ns)."""
+def unused(folder: Path, meters: tuple[MeterPlan, ...], launch: used.Launch) -> list[str]:
+    """The GPUs that a launch did not use, as far as ``folder`` (``samples/``) tells."""
     found = []
     for meter in meters:
-        if meter.devices and meter.name in used.METERS and (read := _read(folder, meter.label)):
-            found += used.unused(read, [meter], since, until)
+        if meter.devices and meter.name in used.METERS:
+            read = _read(folder, meter.label, only=used.QUANTITY) or samples.EMPTY
+            found += used.unused(sift(read, [meter]).samples, [meter], launch)
     return found
 
 
-def _read(folder: Path, label: str) -> Samples | None:
-    """What a meter's file holds up to now; None if there is nothing to read."""
-    name = f"{label}.csv"
+def _read(folder: Path, label: str, only: str = "") -> Samples | None:
+    """What a meter's file holds up to now, or ``only`` one quantity of it: a long run's file is of
+    gigabytes. None if there is nothing to read."""
+    name, mark = f"{label}.csv", f",{only},".encode() if only else b""
     try:
-        return samples.from_csv({name: (folder / name).read_bytes()})
+        with (folder / name).open("rb") as file:
+            data = file.readline() + b"".join(line for line in file if mark in line)
+        return samples.from_csv({name: data})
     except (OSError, MalformedSamplesError):
         return None

@@ -33,6 +33,7 @@ from kit.core.errors import (
 )
 from kit.core.model import Finding, Plan, Record, RunSpec, ScheduledRequest
 from kit.energy import results
+from kit.energy.used import Launch
 from kit.machine import containers, host, images, queue
 from kit.machine.images import sbom
 from kit.record import records
@@ -236,6 +237,7 @@ def run_launch(journey: Journey, watch: Watch, index: int) -> None:
     """idle → startup → warmup → loaded_idle → measured → loaded_idle → shutdown → idle."""
     spec, journal = journey.spec, journey.journal
     journal.add("launch.begin", launch=index)
+    idle = journey.clock.now()
     with phase(journal, index, "idle", "before"):
         watch.wait(spec.phases.idle_s)
     with ExitStack() as stack:
@@ -251,13 +253,14 @@ def run_launch(journey: Journey, watch: Watch, index: int) -> None:
             watch.wait(spec.phases.loaded_idle_s)
             settled(journey, watch, index, since)
         if spec.phases.warmup_requests:  # one may load the model at its first request
-            require_gpus(journey, index, began)
+            require_gpus(journey, index, Launch(idle, began, since, journey.clock.now()))
         with phase(journal, index, "measured"):
             driver.send_stage("measured", watch.check)
+        worked = since if spec.phases.warmup_requests else journey.clock.now()
         report(journey, driver, "measured", index, watch)
-        require_gpus(journey, index, began)
         with phase(journal, index, "loaded_idle", "after"):
             watch.wait(spec.phases.loaded_idle_s)
+        require_gpus(journey, index, Launch(idle, began, worked, journey.clock.now()))
         query_after_load(journey, driver, running, index)
         with phase(journal, index, "shutdown"):
             watch.set_container(None)
@@ -278,16 +281,15 @@ def settled(journey: Journey, watch: Watch, index: int, since: int) -> None:
         journey.journal.add("steady.waited", launch=index, **outcome)
 
 
-def require_gpus(journey: Journey, index: int, began: int) -> None:
-    """Check that the launch, which began at ``began``, uses every GPU that the spec asks for.
+def require_gpus(journey: Journey, index: int, launch: Launch) -> None:
+    """Check that a launch uses every GPU that the spec asks for.
 
     Raises:
         LaunchFailed: the memory of one is as it was before.
     """
     if not journey.spec.devices.gpus:
         return
-    folder, now = journey.flight.folder("samples"), journey.clock.now()
-    if idle := unused(folder, journey.plan.meters, began, now):
+    if idle := unused(journey.flight.folder("samples"), journey.plan.meters, launch):
         raise LaunchFailed(
             f"the server answers, but does not use {' and '.join(idle)}: nobody took memory there "
             "since the launch began, so that its energy is not that of the work",

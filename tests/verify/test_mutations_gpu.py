@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,42 @@ def test_a_tier_may_read_only_what_the_plan_leaves_the_pace_of_open(h200: Path) 
 
     edit_plan(h200, unsure)
     assert verify(golden.reseal(h200)).passed
+
+
+SLOWEST = ("gpu_hw_thermal_time", "gpu_power_brake_time")
+
+
+@pytest.mark.parametrize(
+    ("open_", "thinned"), [(SLOWEST, SLOWEST), (SLOWEST[:1], SLOWEST[:1])], ids=["tier", "one"]
+)
+def test_rows_that_were_left_out_show_where_the_plan_leaves_the_pace_open(
+    h200: Path, open_: tuple[str, ...], thinned: tuple[str, ...]
+) -> None:
+    edit_plan(h200, lambda plan: [facts_of(plan, quantity).pop("poll_s") for quantity in open_])
+    without(every_tenth(*thinned))(h200)
+    assert "READS_DIFFER" in failed(verify(golden.reseal(h200)))
+
+
+def test_a_card_may_have_nothing_that_is_read_each_second(h200: Path) -> None:
+    """As under WSL, where each call takes a millisecond: the sampler looks after it nonetheless."""
+    plan = json.loads((h200 / "plan.json").read_bytes())
+    (nvml,) = (meter for meter in plan["meters"] if meter["name"] == "nvml")
+    facts = nvml["devices"][0]["quantities"]
+    names = [name for name, f in facts.items() if f.get("poll_s") == 1 and "sample" not in name]
+    edit_plan(h200, lambda p: [facts_of(p, name).update(poll_s=10) for name in names])
+    without(every_tenth(*names))(h200)
+    assert "READS_DIFFER" not in failed(verify(golden.reseal(h200)))
+
+
+def every_tenth(*quantities: str) -> Callable[[list[str]], bool]:
+    """Drops all but each tenth row of some quantities."""
+    seen: Counter[str] = Counter()
+
+    def drop(row: list[str]) -> bool:
+        seen[row[5]] += 1
+        return row[5] in quantities and seen[row[5]] % 10 != 1
+
+    return drop
 
 
 SLICE, STILL = (

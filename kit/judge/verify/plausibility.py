@@ -9,7 +9,7 @@ from kit.core.model import Manifest, Phase, Request, Response
 from kit.core.units import NS
 from kit.energy import Energy
 from kit.energy.reasons import sentence
-from kit.energy.used import unused
+from kit.energy.used import Launch, unused
 from kit.judge.verify.verdict import Check, check, judged
 from kit.record.phases import BLOCKS
 from kit.record.records import RunRecords
@@ -26,7 +26,7 @@ def checks(records: RunRecords, energy: Energy, manifest: Manifest) -> list[Chec
         judged("WINDOW_SHIFTED", _windows(records, is_complete), "phases hold what they must hold"),
         judged("TIMES_INCONSISTENT", _times(records), "times of every request fit"),
         _readings(energy),
-        *_gpus(records),
+        *_gpus(records, energy),
         check("PLAUSIBILITY", "SKIP", _NOT_YET),
     ]
 
@@ -47,23 +47,36 @@ def _readings(energy: Energy) -> Check:
     return check("READINGS_DOUBTED", "WARN", "; ".join(doubted[:2]) + more)
 
 
-def _gpus(records: RunRecords) -> Iterator[Check]:
-    """WARN if nobody took memory on a GPU between a launch's begin and the end of its block: the
-    runtime worked on the CPU. A run of today fails then; older kits sealed it as complete."""
-    blocks = {p.launch: p for p in records.phases if p.name == "measured"}
-    starts = {p.launch: p for p in records.phases if p.name == "startup"}
-    launches = sorted(blocks.keys() & starts.keys())
+def _gpus(records: RunRecords, energy: Energy) -> Iterator[Check]:
+    """WARN if nobody took memory on a GPU between a launch's begin and the end of its last loaded
+    idle: the runtime worked on the CPU. A run of today fails then; older kits sealed it."""
+    launches = dict(_launches(records))
     if not records.spec.devices.gpus or not launches:
         return
     idle = [
         f"launch {n}: nobody took memory on {gpu}"
-        for n in launches
-        for gpu in unused(records.samples, records.plan.meters, starts[n].t0, blocks[n].t1)
+        for n, launch in launches.items()
+        for gpu in unused(energy.believed, records.plan.meters, launch)
     ]
     if idle:
         yield check("GPU_UNUSED", "WARN", f"{'; '.join(idle[:3])}: its energy is not the work's")
     else:
         yield check("GPU_UNUSED", "PASS", "no GPU is known to have been left unused")
+
+
+def _launches(records: RunRecords) -> Iterator[tuple[int, Launch]]:
+    """The launches with a whole measured block."""
+    blocks: dict[int, dict[tuple[str, str | None], Phase]] = {}
+    for p in records.phases:
+        blocks.setdefault(p.launch, {})[p.name, p.part] = p
+    for n, block in sorted(blocks.items()):
+        begin, measured = block.get(("startup", None)), block.get(("measured", None))
+        if begin is None or measured is None:
+            continue
+        warmup = block.get(("warmup", None)) if records.spec.phases.warmup_requests else None
+        idle = block.get(("idle", "before"), begin)
+        end = block.get(("loaded_idle", "after"), measured)
+        yield n, Launch(idle.t0, begin.t0, (warmup or measured).t1, end.t1)
 
 
 def _windows(records: RunRecords, is_complete: bool) -> Iterator[str]:

@@ -24,6 +24,8 @@ from kit.record.samples import Series
 _POWER = frozenset({"gpu_power_instant", "gpu_power_average"})
 _PROCESSES = frozenset({"gpu_processes", "gpu_process_groups"})
 _COUNTERS = ("nvml.counter", "nvml.counter-poll")
+# At this pace the sampler looks after driver and GPUs, even where each quantity has another.
+_WATCH = "nvml.state-1000ms"
 # The first and the last read are not counted, and the stop may cut one off.
 _EXTRA = 3
 _CLOSING = 25  # the buffer is read repeatedly at the end, for 0.6 s
@@ -101,7 +103,7 @@ def _tiers(records: RunRecords) -> tuple[list[Tier], list[str]]:
             reads, overruns, late, ran_s = own[key]
             period = _period_s(meter, key)
             tiers.append(Tier(key, reads, overruns, late, ran_s, series, period))
-        unread = set(own) - set(streams) - _unsure_tiers(meter, own)
+        unread = set(own) - set(streams) - ({_WATCH} if meter.devices else set())
         unknown += [f"{key} was read, and the plan names nothing that it reads" for key in unread]
     return tiers, unknown
 
@@ -146,10 +148,12 @@ def _streams(
             if not facts.is_read:
                 continue
             key = _key(meter, device, quantity, own)
+            series = records.samples.get(device.device, quantity)
             if key is None and _is_unsure(meter, quantity, facts):
-                continue
-            name = f"{device.device} {quantity}"
-            streams[key][name] = records.samples.get(device.device, quantity)
+                key = _nearest(series, _kind(quantity), own)
+                if key is None:
+                    continue
+            streams[key][f"{device.device} {quantity}"] = series
     return streams
 
 
@@ -176,15 +180,12 @@ def _is_unsure(meter: MeterPlan, quantity: str, facts: QuantityFacts) -> bool:
     return meter.name == "nvml" and even and facts.poll_s is None
 
 
-def _unsure_tiers(meter: MeterPlan, own: Mapping[str, Any]) -> set[str]:
-    """The tiers that may read what the plan leaves the pace of open, and nothing else."""
-    unsure = [
-        _kind(quantity)
-        for device in meter.devices
-        for quantity, facts in device.quantities.items()
-        if facts.is_read and _is_unsure(meter, quantity, facts)
-    ]
-    return {key for key in own if key.startswith(tuple(f"nvml.{kind}-" for kind in unsure))}
+def _nearest(series: Series | None, kind: str, own: Mapping[str, Any]) -> str | None:
+    """The tier that may have read a quantity whose pace the plan leaves open: of those of its kind
+    the one with the nearest count, so that rows that were left out show in any."""
+    of_kind = [key for key in own if key.startswith(f"nvml.{kind}-")]
+    rows = _reads_of(series, batches=False)
+    return min(of_kind, key=lambda key: abs(own[key][0] - rows), default=None)
 
 
 def _kind(quantity: str) -> str:

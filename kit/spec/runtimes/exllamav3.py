@@ -50,7 +50,7 @@ class Exllamav3(Runtime):
     prompt_ids = PromptIds("/tokenize")
     repeat = Repeat(
         kind="sampled",
-        why="Nobody measured it: kit's makers did not run it.",
+        why="Nobody measured it: each of the runs that kit's makers kept is of other work.",
     )
     options_schema = options_schema(
         api=api_option(),
