@@ -70,7 +70,7 @@ def complete(toolkit: Path) -> None:
 
     Programs are executable; libraries have the names that one links by, and lie where nvcc looks.
     The driver's library comes from the host that runs the result: here one stands for it that has
-    all names of its header and does nothing. Without the names a linker takes it for not needed,
+    the names of its header and does nothing. Without the names a linker takes it for not needed,
     and what it made finds no driver.
     """
     for place in (*toolkit.glob("bin/*"), *toolkit.glob("nvvm/bin/*")):
