@@ -446,14 +446,20 @@ def test_it_ends_with_0_on_a_signal_and_writes_no_line_a_request(
 ) -> None:
     port = _free()
     command = _command(beside, "--model", "good", "--host", "127.0.0.1", "--port", str(port))
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    try:
         assert process.stderr is not None
         assert "listening" in process.stderr.readline()
         assert "ready, one" in process.stderr.readline()
-        assert get(port, "/health")[0] == 200
+        until = time.monotonic() + 30
+        while get(port, "/health")[0] != 200:  # it says so a moment before it is
+            assert time.monotonic() < until
         process.send_signal(number)
         assert process.wait(10) == 0
         assert process.stderr.read() == ""
+    finally:
+        process.kill()  # one that goes on would hold the test up for minutes
+        process.communicate()
 
 
 def _free() -> int:
