@@ -75,11 +75,15 @@ def test_a_spec_without_a_derivation_has_the_hash_that_it_had() -> None:
     assert "derived" not in json.loads(jsonio.canonical(specs.document(spec)))["weights"]
 
 
+ONNX = ["runtimes/onnxruntime-genai", "gpu/onnxruntime-genai"]  # a graph for CPUs, one for GPUs
+
+
 @pytest.mark.docker
 @pytest.mark.runtimes
 @pytest.mark.timeout(1800)
-def test_the_same_files_come_out_as_in_the_shipped_specs(tmp_path: Path) -> None:
-    shipped = specs.load(ROOT / "specs/runtimes/vllm.json").weights
+@pytest.mark.parametrize("name", ["runtimes/vllm", "runtimes/ctranslate2", *ONNX])
+def test_the_same_files_come_out_as_in_the_shipped_specs(name: str) -> None:
+    shipped = specs.load(ROOT / f"specs/{name}.json").weights
     assert shipped and shipped.derived
     with derive.made(shipped.derived, ()) as out:
         made = {path.name: weights.file_sha256(path) for path in out.iterdir()}
