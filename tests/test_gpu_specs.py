@@ -24,7 +24,11 @@ def test_every_runtime_with_a_locked_image_for_gpus_has_one() -> None:
 @pytest.mark.parametrize("path", GPU, ids=lambda p: p.stem)
 def test_each_is_the_work_of_the_spec_for_a_cpu(path: Path) -> None:
     spec = specs.load(path)
-    on_cpu = specs.load(ROOT / "runtimes" / f"{path.stem.removesuffix('-upstream')}.json")
+    name = path.stem.removesuffix("-upstream")
+    assert spec.runtime.name == name
+    if name == "sglang":
+        name = "vllm"  # it has nothing for CPUs
+    on_cpu = specs.load(ROOT / "runtimes" / f"{name}.json")
     for part in ("sampling", "arrivals", "launches"):
         assert getattr(spec, part) == getattr(on_cpu, part), part
     assert spec.weights and on_cpu.weights
@@ -36,7 +40,7 @@ def test_each_is_the_work_of_the_spec_for_a_cpu(path: Path) -> None:
     asked, on_it = (s.workload.options for s in (spec, on_cpu))
     assert {**asked, "requests": 0} == {**on_it, "requests": 0}
     assert spec.primary_metric == "gpu_energy_per_output_token"
-    assert spec.devices.gpus == 1 and spec.runtime.name == on_cpu.runtime.name
+    assert spec.devices.gpus == 1
     if recipe := spec.image.recipe:
         assert spec.image.digest == images.recipe(recipe).image_id
     else:

@@ -493,6 +493,15 @@ def test_every_cache_lies_where_programs_may_run(name: str, number: int) -> None
     assert runtime.scratch_bytes >= 1 << 30
 
 
+def test_sglang_of_its_makers_image_is_started_as_a_module() -> None:
+    """Their entry point is no server: it runs what it is given."""
+    sglang = runtimes.get("sglang")
+    own, theirs = (sglang.argv(spec("sglang", {"start": start})) for start in ("image", "module"))
+    assert spec("sglang").runtime.options["start"] == "image"
+    assert theirs == ("python3", "-m", "sglang.launch_server", *own)
+    assert own[0] == "--model-path"
+
+
 def test_sglang_caches_no_prompt_and_probes_no_token() -> None:
     wanted = spec("sglang", {"context": 512}, arrivals=ArrivalsSpec(concurrency=4))
     argv = runtimes.get("sglang").argv(wanted)

@@ -1,7 +1,8 @@
 """SGLang's OpenAI-compatible server; GPUs only.
 
-kit locks no image for it: a spec names the maker's image, or your own, by digest; its entry point
-is ``python3 -m sglang.launch_server``.
+kit locks no image for it: a spec names the makers' image, or your own, by digest. The entry point
+of your own is ``python3 -m sglang.launch_server``; the makers' runs what it is given, so that the
+option ``start`` puts that in front.
 
 The radix cache (prefixes of earlier prompts) is off and answers say how many tokens were cached, so
 that every request is full work; sampling defaults of the model's maker are not applied. By default
@@ -44,6 +45,8 @@ _CACHES = {
     "XDG_CACHE_HOME": "/tmp/cache",  # noqa: S108
 }
 
+_MODULE = ("python3", "-m", "sglang.launch_server")
+
 
 class Sglang(Runtime):
     name = "sglang"
@@ -75,6 +78,13 @@ class Sglang(Runtime):
     )
     options_schema = options_schema(
         api=api_option(),
+        start=option(
+            "string",
+            "image",
+            "What starts the server: the image's entry point, or (module) python3 -m "
+            "sglang.launch_server, for the makers' image.",
+            enum=["image", "module"],
+        ),
         context=context_option("Longest prompt and answer together, in tokens; more is refused."),
         dtype=option(
             "string",
@@ -146,6 +156,7 @@ class Sglang(Runtime):
         }
         graphs = ("--disable-decode-cuda-graph", "--disable-prefill-cuda-graph")
         return (
+            *(_MODULE if options["start"] == "module" else ()),
             *flags(values),
             "--disable-radix-cache",
             "--enable-cache-report",
