@@ -301,6 +301,25 @@ def test_a_wheel_s_record_is_kept_as_its_maker_wrote_it_where_the_recipe_says_so
     assert (system.read(place), system.entries[place].mode) == (said, 0o644)
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (
+            ["torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"],
+            "PyTorch keeps its CPU builds",
+        ),
+        (["numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl"], "connect this machine"),
+    ],
+)
+def test_a_package_that_no_index_has_is_named_with_where_to_look(
+    files: list[str], told: str
+) -> None:
+    with pytest.raises(ImageUnavailable) as caught:
+        wheels.refuse_missing("".join(f"missing {file} sha256\n" for file in files))
+    assert files[0] in caught.value.message
+    assert caught.value.remedy.startswith(told)
+
+
 def test_of_a_compiled_wheel_only_what_is_asked_for_is_kept(tmp_path: Path, system: Tree) -> None:
     files = {"bin__server": b"1", "bin__bench": b"2", "lib__liba.so": b"3", "evil__main.py": b"4"}
     wheels.unpack(wheel(tmp_path, **files), NAME, system, keep=("bin/server", "lib/lib"))

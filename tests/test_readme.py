@@ -32,6 +32,7 @@ RIGHTS += ["-v", f"{VOLUME}:/var/lib/docker"]
 WRITABLE = "for place in /sys/fs/cgroup /sys/fs/cgroup/*/; do mount -o remount,bind,rw $place; done"
 # This machine's way to the network, where it has one of its own.
 NETWORK = ("/etc/pip.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list.d", CERTIFICATES)
+WHEELS = os.environ.get("PIP_FIND_LINKS", "").split()  # PyTorch's CPU builds, where they lie here
 # What a script does in place of a person: he stops what has no end, and fills in what he was told.
 INSTEAD = {
     "make test": "true",  # this is one of its tests
@@ -77,7 +78,7 @@ def debian(
         docker("run", "-d", "--name", NAME, *RIGHTS, IMAGE, "sleep", "infinity")
         docker("exec", NAME, "sh", "-c", WRITABLE)
         docker("cp", str(folder / "kit"), f"{NAME}:/root/kit")
-        for path in filter(lambda path: Path(path).exists(), NETWORK):
+        for path in filter(lambda path: Path(path).exists(), (*NETWORK, *WHEELS)):
             docker("cp", path, f"{NAME}:{Path(path).parent}")
         yield NAME
     finally:

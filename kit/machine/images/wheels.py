@@ -36,6 +36,10 @@ Say = Callable[[str], None]
 Progress = Callable[[str, float, float | None], None]
 _MAX_WORDS, _MAX_PACKED = 64 << 20, 4 << 20
 INDEX = str(Path(__file__).with_name("index.py"))  # started, not imported: pip is half a second
+_OF_PYTORCH = (
+    "PyTorch keeps its CPU builds in an index of its own, which its installation page names: give "
+    "it to pip as `extra-index-url`"
+)
 REMEDY = "connect this machine to the package index, or set pip's index options for it"
 
 
@@ -92,9 +96,10 @@ def keep(files: Iterable[Path]) -> None:
 def refuse_missing(output: str) -> None:
     gone = [line.split()[2] for line in output.splitlines() if line.startswith("missing ")]
     if gone:
+        remedy = _OF_PYTORCH if all("+cpu-" in file for file in gone) else REMEDY
         raise ImageUnavailable(
             f"the package index has no file of the locked hash for: {', '.join(gone)}",
-            f"{REMEDY}; where the file is gone for good, lock the recipe again",
+            f"{remedy}; where the file is gone for good, lock the recipe again",
         )
 
 
