@@ -315,7 +315,7 @@ def test_a_package_that_no_index_has_is_named_with_where_to_look(
     files: list[str], told: str
 ) -> None:
     with pytest.raises(ImageUnavailable) as caught:
-        wheels.refuse_missing("".join(f"missing {file} sha256\n" for file in files))
+        wheels.refuse_missing("".join(f"missing name {file}\n" for file in files))
     assert files[0] in caught.value.message
     assert caught.value.remedy.startswith(told)
 
