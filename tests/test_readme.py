@@ -101,7 +101,8 @@ def test_the_readme_runs_as_a_script(debian: str) -> None:
 def typed(name: str, shell: str) -> str:
     """What a line prints on a terminal whose person says yes whenever he is asked."""
     line = (
-        f"cd /root/kit; export PATH=$PWD/.venv/bin:$PATH KIT_YES=1 PIP_CERT={CERTIFICATES}; {shell}"
+        f"cd /root/kit; export PATH=$PWD/.venv/bin:$PATH KIT_YES=1 PIP_CERT={CERTIFICATES} "
+        f"PIP_FIND_LINKS='{' '.join(WHEELS)}'; {shell}"
     )
     ours, theirs = pty.openpty()
     words = ["docker", "exec", "-it", "-e", "TERM=xterm", name, "bash", "-c", line]
