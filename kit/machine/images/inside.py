@@ -69,9 +69,9 @@ def complete(toolkit: Path) -> None:
     """Make a CUDA toolkit of NVIDIA's wheels, which lack what a compiler and a linker look for.
 
     Programs are executable; libraries have the names that one links by, and lie where nvcc looks.
-    The driver's library comes from the host that runs the result: here one stands for it that has
-    the names of its header and does nothing. Without the names a linker takes it for not needed,
-    and what it made finds no driver.
+    The driver's library comes from the host that runs the result. Here an empty library replaces
+    it, with the function names of cuda.h. Without these names a linker drops the library as
+    unused, and the program does not find the driver when it runs.
     """
     for place in (*toolkit.glob("bin/*"), *toolkit.glob("nvvm/bin/*")):
         place.chmod(0o755)
