@@ -37,8 +37,8 @@ Progress = Callable[[str, float, float | None], None]
 _MAX_WORDS, _MAX_PACKED = 64 << 20, 4 << 20
 INDEX = str(Path(__file__).with_name("index.py"))  # started, not imported: pip is half a second
 _OF_PYTORCH = (
-    "PyTorch keeps its CPU builds in its own index, not on PyPI: set pip's `extra-index-url` to the "
-    "address that PyTorch's installation page shows"
+    "PyTorch keeps its CPU builds in its own index, not on PyPI: set pip's `extra-index-url` to "
+    "the address that PyTorch's installation page shows"
 )
 REMEDY = "connect this machine to the package index, or set pip's index options for it"
 
