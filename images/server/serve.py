@@ -137,6 +137,7 @@ class Line:
         named = {"runtime": self.name, "model_alias": self.alias}
         self.props = {**named, **batching, **model.props()}
         self.ready.set()
+        print(f"{self.name}: ready, {model.title}", file=sys.stderr, flush=True)
 
     def serve_next(self, model: Engine) -> None:
         """Wait for the next batch, and run it to its end."""
@@ -430,7 +431,6 @@ def work(args: argparse.Namespace, line: Line) -> None:
         model = engine.load(args)
     except BaseException as error:
         fail(f"cannot serve {args.model}: {type(error).__name__}: {one_line(error)}")
-    print(f"{engine.NAME}: ready, {model.title}", file=sys.stderr, flush=True)
     try:
         line.serve(model)
     except BaseException as error:
