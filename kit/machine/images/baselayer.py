@@ -3,8 +3,8 @@
 Each file is fetched by its hash (`kit.machine.images.mirror`), read (`kit.machine.images.deb`) and
 merged into one tree. What Debian's scripts would make at installation and a container needs is made
 here: the links of merged /usr, users and groups from base-passwd's masters, nsswitch.conf, and
-dpkg's list of what is installed, which scanners of images read. There is no compiled Python and no
-cache of the dynamic linker, which then looks through its own folders.
+dpkg's list of what is installed, which scanners of images read. There is no compiled Python. The
+cache of the dynamic linker is empty or missing, so that it looks through its own folders.
 
 If a locked file has vanished, a recipe of this kit is built with the archive's present packages,
 and the difference is reported; a sealed recipe is not built.
@@ -32,6 +32,9 @@ _COPIES = {
     "etc/nsswitch.conf": "usr/share/base-files/nsswitch.conf",
 }
 _STATUS = "var/lib/dpkg/status"
+_CACHE = "etc/ld.so.cache"
+# glibc's `struct cache_file_new`: its magic, no libraries, no strings, little-endian.
+_EMPTY_CACHE = b"glibc-ld.so.cache1.1" + bytes(8) + b"\2" + bytes(19)
 
 
 class Base(NamedTuple):
@@ -56,7 +59,7 @@ def ensure(lock: BaseLock, name: str, say: Say, progress: Progress, *, own: bool
         raise ImageUnavailable(f"the base {name} is not locked", f"`kit images lock {name}`")
     say(f"base system {name}: Debian {lock.suite}, {len(lock.packages)} packages")
     files, drift = _packages(lock, name, say, progress, own)
-    layer = _made(files, lock.source_date_epoch)
+    layer = _made(files, lock)
     if not drift and lock.diff_id not in ("", layer.diff_id):
         raise ImageUnavailable(
             f"the packages of {name} do not give its locked layer {lock.diff_id}",
@@ -117,7 +120,7 @@ def _collect(
     return mirror.collect(wanted, roots, count)
 
 
-def _made(files: Mapping[str, Path], epoch: int) -> Layer:
+def _made(files: Mapping[str, Path], lock: BaseLock) -> Layer:
     """The layer, at its place in the cache."""
     folder = _place("").parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,8 +129,8 @@ def _made(files: Mapping[str, Path], epoch: int) -> Layer:
         tempfile.TemporaryFile(dir=work) as spool,
     ):
         system = Tree(spool)
-        fill(system, files)
-        layer = tree.write(system, Path(work) / "layer.tar", epoch)
+        fill(system, files, linker_cache=lock.linker_cache)
+        layer = tree.write(system, Path(work) / "layer.tar", lock.source_date_epoch)
         return layer._replace(path=layer.path.replace(_place(layer.diff_id)))
 
 
@@ -135,8 +138,10 @@ def _place(diff_id: str) -> Path:
     return resources.cache_dir() / "layers" / f"{diff_id.removeprefix('sha256:')}.tar"
 
 
-def fill(system: Tree, files: Mapping[str, Path]) -> None:
+def fill(system: Tree, files: Mapping[str, Path], *, linker_cache: bool = False) -> None:
     """Add the packages (name → .deb) to ``system``, and the files that their scripts would make.
+
+    ``linker_cache``: as in `BaseLock`.
 
     Raises:
         ImageUnavailable: a package is damaged, unsafe, or has another name.
@@ -153,6 +158,8 @@ def fill(system: Tree, files: Mapping[str, Path]) -> None:
     for copy, original in _COPIES.items():
         if content := system.read(original):
             system.data(copy, content)
+    if linker_cache:
+        system.data(_CACHE, _EMPTY_CACHE)
     system.data(_STATUS, "\n".join(status).encode())
 
 

@@ -147,6 +147,9 @@ class Release(Closed, frozen=True, kw_only=True):
 class BaseLock(Closed, frozen=True, kw_only=True):
     """A base system: Debian's essential packages and those that ``include`` needs.
 
+    With ``linker_cache`` it has an (empty) /etc/ld.so.cache. Programs that look for the GPU's
+    driver ask ``ldconfig -p``, which fails without one. Bases of before have none.
+
     ``release``, ``packages`` and ``diff_id`` (the sha256 of the layer's tar) are written by
     `kit images lock`.
     """
@@ -158,6 +161,7 @@ class BaseLock(Closed, frozen=True, kw_only=True):
     architecture: Literal["amd64"]
     include: Annotated[tuple[DebName, ...], Meta(min_length=1, max_length=100)]
     source_date_epoch: Epoch
+    linker_cache: bool = False
     release: Release | None = None
     packages: Annotated[dict[DebName, Deb], Meta(max_length=1000)] = {}
     diff_id: Digest | Literal[""] = ""
