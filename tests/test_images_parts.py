@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kit.core.errors import ImageUnavailable
+from kit.machine import images
 from kit.machine.images import baselayer, deb, inside, tree, wheels
 from kit.machine.images.tree import Tree
 
@@ -244,6 +245,26 @@ def test_too_many_entries_are_refused(
 def test_a_package_under_another_name_is_refused(tmp_path: Path, system: Tree) -> None:
     with pytest.raises(ImageUnavailable, match="called libc6 is another one"):
         baselayer.fill(system, {"libc6": package(tmp_path, member("./x"))})
+
+
+@pytest.mark.skipif(not shutil.which("ldconfig", path="/sbin:/usr/sbin"), reason="no ldconfig here")
+def test_a_base_may_have_an_empty_cache_of_the_dynamic_linker(system: Tree, tmp_path: Path) -> None:
+    """glibc's own program reads it; without one it fails, and with it Triton."""
+    cache, ask = tmp_path / "cache", ["/sbin/ldconfig", "-p", "-C", str(tmp_path / "cache")]
+    baselayer.fill(system, {})
+    assert not system.read("etc/ld.so.cache")
+    assert subprocess.run(ask, capture_output=True).returncode
+    baselayer.fill(system, {}, linker_cache=True)
+    cache.write_bytes(system.read("etc/ld.so.cache"))
+    done = subprocess.run(ask, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("0 libs found")
+
+
+def test_images_with_triton_have_that_cache() -> None:
+    """It asks `ldconfig -p` for the driver's place, which ends with an error without one."""
+    asking = [r for r in images.recipes() if any(w.name == "triton" for w in r.lock.wheels)]
+    assert {"diffusers-cuda", "transformers-cuda", "vllm-cuda"} <= {r.name for r in asking}
+    assert all(recipe.base.linker_cache for recipe in asking)
 
 
 # --- wheels -------------------------------------------------------------------------------------

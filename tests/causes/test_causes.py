@@ -307,12 +307,16 @@ REAL = {
     "memory": ("Available memory on node 0", "other programs"),
     "toolong": ("1 validation error for ModelConfig", "lower the context"),
     "noweights": ("Couldn't instantiate the backend tokenizer", "weights.files"),
+    "ldconfig": ("/sbin/ldconfig: Can't open cache file", "cache of the dynamic linker"),
 }
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_in_the_logs_of_a_real_vllm_too(name: str) -> None:
-    """vLLM 0.32.0 on a CPU, in kit's image; libnuma complains first, and is no cause."""
+    """vLLM 0.32.0 on a CPU, in kit's image; libnuma complains first, and is no cause.
+
+    "ldconfig": vLLM 0.26.0 on an H200; a full progress bar of safetensors stood first.
+    """
     words, remedy = REAL[name]
     cause = causes.read(Path(__file__).with_name("real") / f"vllm-{name}.log")
     assert cause and words in cause.lines[0], cause
@@ -387,6 +391,23 @@ def test_errors_of_another_process_do_not_outlive_their_own() -> None:
     assert cause and cause.lines[0] == "OSError: x" and cause.sure
 
 
+ORDINARY = (  # lines that name what errors name, too
+    "Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00, 15.35it/s]",
+    "Fetching missing files: 100%|██████████| 2/2 [00:01<00:00,  1.7it/s]",
+    "reading /weights/model.safetensors",
+    "[2026-11-26 16:28:12] server_args=ServerArgs(trust_remote_code=False, max_model_len=2048)",
+    "[2026-11-26 16:28:12 TP0] KV Cache is allocated. #tokens: 2048, max total 1.2 GB",
+)
+
+
+@pytest.mark.parametrize("line", ORDINARY)
+def test_an_ordinary_line_near_the_end_hides_no_cause(line: str) -> None:
+    cause = causes.find(
+        f'{line}\nTraceback (most recent call last):\n  File "x", line 5\nOSError: x'
+    )
+    assert cause and cause.lines[0] == "OSError: x"
+
+
 @pytest.mark.parametrize(
     "log",
     [
@@ -397,6 +418,7 @@ def test_errors_of_another_process_do_not_outlive_their_own() -> None:
         "WARNING 11-26 16:28:06 [x.py:1] Failed to import from vllm._C",
         logs.llama_loader(),
         "loopback: scripted death at start",
+        *ORDINARY,
     ],
 )
 def test_logs_without_a_cause(log: str) -> None:

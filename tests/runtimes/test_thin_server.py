@@ -286,7 +286,8 @@ def test_errors_are_told_and_the_server_lives(
     assert post(served.port, CHAT, chat("a", max_tokens=5000))[0] == 400
     status, body = post(served.port, CHAT, chat("boom"))
     assert (status, json.loads(body)["error"]["message"]) == (500, "RuntimeError: out of memory")
-    assert capfd.readouterr().err == "scripted: RuntimeError: out of memory\n"
+    told = "scripted: ready, scripted\nscripted: RuntimeError: out of memory\n"
+    assert capfd.readouterr().err == told
     status, stream = post(served.port, CHAT, chat("a boom"))
     assert status == 200
     assert events(stream)[-1]["error"]["type"] == "server_error"

@@ -35,9 +35,10 @@ _WEAK_WORDS = re.compile(
 )
 _HARMLESS = frozenset({"INFO", "DEBUG", "WARNING"})
 # llama.cpp goes on without a GPU, libnuma without a policy for memory, and both say so like this.
+# A progress bar says how far something is.
 _WARNS = re.compile(
     r"^(?:warn(?:ing)?\b|note:|hint:|info:)|\w*Warning: |^ggml_\w+_init: (?:failed|no )"
-    r"|^(?:[gs]et_mempolicy|mbind|migrate_pages|move_pages): ",
+    r"|^(?:[gs]et_mempolicy|mbind|migrate_pages|move_pages): |.*\d+%.*\| *\d+/\d+ \[",
     re.IGNORECASE,
 )
 _DUMP = re.compile(
@@ -211,7 +212,7 @@ def _of_line(lines: Sequence[Line], line: Line) -> _Candidate | None:
     more = _more(lines, line)
     if line.level or _STRONG_WORDS.search(words) or more:
         return _Candidate(line, line.place + len(more), (*more, words), _STRONG)
-    if known.remedy(words):
+    if known.is_error(words):
         return _Candidate(line, line.place, (words,), _STRONG)
     return _Candidate(line, line.place, (words,), _WEAK) if _WEAK_WORDS.search(words) else None
 

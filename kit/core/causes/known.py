@@ -16,6 +16,11 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "the engine's GPU support",
     ),
     (
+        r"ldconfig: Can't open cache file|/sbin/ldconfig', '-p'\]' returned non-zero",
+        "the image has no cache of the dynamic linker: take kit's present image, or run `ldconfig` "
+        "where yours is made",
+    ),
+    (
         r"version [`'\"]?(?:GLIBC|GLIBCXX|CXXABI)_[\w.]+'? not found",
         "the program needs a newer C or C++ library than its image has: rebuild the image on a "
         "newer base",
@@ -189,6 +194,18 @@ _PASSING_ON = re.compile(
     r"load|init: error|RPC call|loading failed|^load_model_from_file",
     re.IGNORECASE,
 )
+
+
+# Names of settings and formats: the error of one names it, and so do many ordinary lines.
+_NAMES = re.compile(
+    r"safe_?tensors?(?!\w*Error)|trust_remote_code|max_model_len|max seq len|KV cache|Xid",
+    re.IGNORECASE,
+)
+
+
+def is_error(line: str) -> bool:
+    """Whether a line by itself is an error that is known: more than a name of what can fail."""
+    return bool(remedy(_NAMES.sub("", line)))
 
 
 def remedy(line: str) -> str:
