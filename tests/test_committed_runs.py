@@ -67,6 +67,7 @@ EQUAL = [
     (H100, "llama-server-1", "vllm-1"),
     (H100, "llama-server-16", "vllm-16"),
     (ON_H200, "llama-server-1", "onnxruntime-genai-1"),
+    (ON_H200, "llama-server-1", "vllm-1"),
 ]
 
 
@@ -75,11 +76,19 @@ def test_a_run_on_a_gpu_verifies_and_the_table_has_its_numbers(run: Path) -> Non
     verdict = verify(run)
     assert verdict.passed, [f"{c.code}: {c.message}" for c in verdict.failures]
     metrics = results.compute(records.read(run)).metrics
-    joules = metrics["gpu_energy_per_output_token"].value
+    kind = "image" if "gpu_energy_per_image" in metrics else "output_token"
+    joules = metrics[f"gpu_energy_per_{kind}"].value
     page = run.parent.with_suffix(".md").read_text("utf-8")
     assert joules is not None
     told = [float(number) for number in re.findall(r"\| (\d+\.\d+) ±", page)]
     assert min(abs(number / joules - 1) for number in told) < 0.005, joules
+
+
+def test_a_run_there_whose_gpu_was_idle_failed_for_that() -> None:
+    run = ON_H200 / "failed" / "idle-gpu.kit"
+    assert verify(run).passed
+    (end,) = [e.data for e in records.read(run).events if e.kind == "run.end"]
+    assert end["status"] == "failed" and "does not use gpu0" in end["reason"]
 
 
 @pytest.mark.parametrize(("kept", "original", "new"), EQUAL)
