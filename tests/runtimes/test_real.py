@@ -127,21 +127,43 @@ def test_the_cuda_part_of_llama_server_is_loaded_where_there_is_a_driver(tmp_pat
 
     The driver here is a stand-in, in a folder that the engine names, as some do.
     """
-    image = images.recipe("llama-server-cuda").reference
-    if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
-        pytest.skip("compiling it takes half an hour: `kit images build llama-server-cuda`")
+    image = _built("llama-server-cuda")
     calls = [f"cuMem{n}" for n in ("AddressFree", "AddressReserve", "Create", "Map", "Release")]
     calls += ["cuMemGetAllocationGranularity", "cuMemSetAccess", "cuMemUnmap"]
     calls += ["cuDeviceGet", "cuDeviceGetAttribute", "cuGetErrorString"]
     source = "".join(f"int {name}(void) {{ return 100; }}\n" for name in calls)
-    driver = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
-    library = tmp_path / "libcuda.so.1"
-    subprocess.run([*driver, "-o", library], input=source, text=True, check=True)
-    tmp_path.chmod(0o755)
-    given = ["-v", f"{tmp_path}:/driver:ro", "-e", "LD_LIBRARY_PATH=/driver"]
-    command = ["docker", "run", "--rm", "--network", "none", *given, image, "--list-devices"]
+    said = _with_driver(tmp_path, source, image, "--list-devices")
+    assert "ggml_cuda_init: failed to initialize CUDA" in said
+
+
+@pytest.mark.runtimes
+@pytest.mark.parametrize("recipe", ["transformers-cuda", "diffusers-cuda", "vllm-cuda"])
+def test_triton_finds_the_driver_where_an_engine_makes_no_cache_of_the_linker(
+    recipe: str, tmp_path: Path
+) -> None:
+    """It asks `ldconfig -p` first, and vLLM ended on an H200 when that failed."""
+    ask = "from triton.backends.nvidia import driver; print(driver.libcuda_dirs())"
+    given = ["--entrypoint", "python3", _built(recipe), "-c", ask]
+    assert _with_driver(tmp_path, "int cuInit(int x) { return 100; }", *given) == "['/driver']\n"
+
+
+def _built(recipe: str) -> str:
+    image = images.recipe(recipe).reference
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
+        pytest.skip(f"it is large, or takes half an hour: `kit images build {recipe}`")
+    return image
+
+
+def _with_driver(folder: Path, source: str, *given: str) -> str:
+    """What a container says that has a stand-in for the GPU's driver, made of C ``source``."""
+    compiler = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
+    library = folder / "libcuda.so.1"
+    subprocess.run([*compiler, "-o", library], input=source, text=True, check=True)
+    folder.chmod(0o755)
+    place = ["-v", f"{folder}:/driver:ro", "-e", "LD_LIBRARY_PATH=/driver"]
+    command = ["docker", "run", "--rm", "--network", "none", *place, *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "ggml_cuda_init: failed to initialize CUDA" in done.stdout + done.stderr
+    return done.stdout + done.stderr
 
 
 def test_a_text_can_end_by_itself(engine: containers.Engine, tmp_path: Path) -> None:
