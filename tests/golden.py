@@ -57,6 +57,8 @@ UTC_NS = 1_767_323_045 * S
 ANCHOR_NS, LIVE_NS, READ_NS = 10 * S, 500 * MS, 100 * MS
 GPU_MW, CPU_MW = 250_000, 40_000
 TOKENS = 8
+GPUS = 1  # of the machine; the run asks for all
+STATE: dict[str, int] = {}  # what else is read of each GPU, and its constant raw value
 LAUNCHES = 2
 
 Mutation = Callable[[Path], None]
@@ -102,7 +104,7 @@ def run_spec() -> RunSpec:
         "workload": {"name": "prompts", "options": {"requests": 3, "max_output_tokens": TOKENS}},
         "phases": {"idle_s": 2, "loaded_idle_s": 2, "warmup_requests": 1},
         "meters": [{"name": "nvml"}, {"name": "rapl"}],
-        "devices": {"gpus": 1},
+        "devices": {"gpus": GPUS},
         "launches": LAUNCHES,
     }
     return spec.parse(jsonio.canonical(document))
@@ -234,7 +236,7 @@ def fingerprint() -> dict[str, Any]:
         "clock": {"synchronised": True, "maximum_error_us": 500, "source": "tsc"},
         "cpu": {"model": "golden CPU", "threads": 4, "usable": 4, "frequency": {"absent": "?"}},
         "docker": docker,
-        "gpus": {"gpu0": board},
+        "gpus": {f"gpu{n}": board for n in range(GPUS)},
         "kernel": {"release": "6.1", "architecture": "x86_64"},
         "kit": {"version": __version__, "python": "3.11.2"},
         "load": {"one_minute": 0.1},
@@ -254,7 +256,7 @@ def findings(script: Script) -> list[dict[str, str]]:
         },
         "disk_free": 1 << 40,
         "port_free": {"absent": "the port is inside the container's own network"},
-        "gpu_energy": {"gpu0": 125_000},
+        "gpu_energy": {f"gpu{n}": 125_000 for n in range(GPUS)},
         "other_runs": [],
     }
     result = preflight.check(script.plan, script.spec, gathered)
@@ -262,15 +264,16 @@ def findings(script: Script) -> list[dict[str, str]]:
 
 
 def meters() -> tuple[MeterPlan, ...]:
-    """One GPU with counter and power, and one CPU package; a second GPU quantity is absent."""
-    gpu = MeterDevice(
-        device="gpu0",
-        description="golden GPU",
-        quantities={
-            "gpu_energy": QuantityFacts(period_s=0.1, poll_s=0.1),
-            "gpu_power_instant": QuantityFacts(period_s=0.1, poll_s=0.1),
-            "gpu_power_sample": QuantityFacts(reason="this GPU keeps no power buffer"),
-        },
+    """GPUs with counter and power, and one CPU package; a third GPU quantity is absent."""
+    quantities = {
+        "gpu_energy": QuantityFacts(period_s=0.1, poll_s=0.1),
+        "gpu_power_instant": QuantityFacts(period_s=0.1, poll_s=0.1),
+        "gpu_power_sample": QuantityFacts(reason="this GPU keeps no power buffer"),
+        **{name: QuantityFacts(poll_s=0.1) for name in STATE},
+    }
+    gpus = tuple(
+        MeterDevice(device=f"gpu{n}", description="golden GPU", quantities=quantities)
+        for n in range(GPUS)
     )
     cpu = MeterDevice(
         device="cpu0-package",
@@ -278,7 +281,7 @@ def meters() -> tuple[MeterPlan, ...]:
         quantities={"cpu_energy": QuantityFacts(wrap=1 << 40, poll_s=0.1)},
     )
     return (
-        MeterPlan(name="nvml", alias=None, devices=(gpu,)),
+        MeterPlan(name="nvml", alias=None, devices=gpus),
         MeterPlan(name="rapl", alias=None, devices=(cpu,)),
     )
 
@@ -318,11 +321,12 @@ def records_of(script: Script) -> int:
 def stopped(script: Script, rows: int) -> dict[str, Any]:
     """A sampler's report: the first and the last round are not counted as reads."""
     tier = {"reads": script.read - 2, "late_p99_ns": 1000}
+    timed = ["nvml.power-100ms", "rapl.rapl", *(["nvml.state-100ms"] if STATE else [])]
     return {
         "rows": rows,
         "late_p99_ns": 1000,
-        "overruns": {"nvml.power-100ms": 0, "rapl.rapl": 0},
-        "tiers": {"nvml.counter": tier, "nvml.power-100ms": tier, "rapl.rapl": tier},
+        "overruns": dict.fromkeys(timed, 0),
+        "tiers": dict.fromkeys(["nvml.counter", *timed], tier),
     }
 
 
@@ -517,9 +521,11 @@ def lines(items: Iterable[Any]) -> bytes:
 
 def readings(t: int) -> list[Reading]:
     """What the sampler reads at ``t``, under constant power."""
+    names = [f"gpu{n}" for n in range(GPUS)]
     rows = (
-        (t, "gpu0", "gpu_energy", 5_000_000 + GPU_MW * t // S),
-        (t + 20_000, "gpu0", "gpu_power_instant", GPU_MW),
+        *((t, name, "gpu_energy", 5_000_000 + GPU_MW * t // S) for name in names),
+        *((t + 20_000, name, "gpu_power_instant", GPU_MW) for name in names),
+        *((t + 30_000, name, what, raw) for name in names for what, raw in STATE.items()),
         (t + 40_000, "cpu0-package", "cpu_energy", 7_000_000 + CPU_MW * t // MS),
     )
     return [Reading(t0, t0 + 5000, None, name, what, 0, raw) for t0, name, what, raw in rows]
