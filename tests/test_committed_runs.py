@@ -84,6 +84,22 @@ def test_a_run_on_a_gpu_verifies_and_the_table_has_its_numbers(run: Path) -> Non
     assert min(abs(number / joules - 1) for number in told) < 0.005, joules
 
 
+@pytest.mark.parametrize("run", sorted(ON_H200.glob("*.kit")), ids=lambda run: run.stem)
+def test_its_row_has_its_pace_and_how_long_each_launch_took_to_start(run: Path) -> None:
+    found = results.compute(records.read(run))
+    images = "image_throughput" in found.metrics
+    joules = found.metrics[f"gpu_energy_per_{'image' if images else 'output_token'}"].value
+    pace = found.metrics[f"{'image' if images else 'output'}_throughput"].value
+    starts = [p.duration_s for n in found.launches for p in n.phases if p.name == "startup"]
+    assert joules is not None and pace is not None
+    page = ON_H200.with_suffix(".md").read_text("utf-8")
+    cells = r"\| (\d+\.\d+) ±[^|]*\|(?: [\d.]+ ± [\d.]+ \|)? ([\d.]+)[^|]*\|[^|]*\| (.*) \|"
+    rows = re.findall(cells, page)
+    (row,) = [row for row in rows if abs(float(row[0]) / joules - 1) < 0.005]
+    assert abs(float(row[1]) / pace - 1) < 0.005
+    assert row[2] == " and ".join(f"{seconds:.0f}" for seconds in starts)
+
+
 def test_a_run_there_whose_gpu_was_idle_failed_for_that() -> None:
     run = ON_H200 / "failed" / "idle-gpu.kit"
     assert verify(run).passed

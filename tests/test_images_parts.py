@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kit.core.errors import ImageUnavailable
@@ -256,8 +257,19 @@ def test_a_base_may_have_an_empty_cache_of_the_dynamic_linker(system: Tree, tmp_
     assert subprocess.run(ask, capture_output=True).returncode
     baselayer.fill(system, {}, linker_cache=True)
     cache.write_bytes(system.read("etc/ld.so.cache"))
+    assert cache.stat().st_size == 48  # the whole header: `ldconfig` itself forgives a shorter one
     done = subprocess.run(ask, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("0 libs found")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_lock_says_whether_a_base_has_that_cache(
+    wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIT_CACHE", str(tmp_path))
+    lock = msgspec.structs.replace(images.recipe("vllm-cuda").base, linker_cache=wanted)
+    with tarfile.open(baselayer._made({}, lock).path) as layer:
+        assert ("etc/ld.so.cache" in layer.getnames()) is wanted
 
 
 def test_images_with_triton_have_that_cache() -> None:

@@ -391,13 +391,58 @@ def test_errors_of_another_process_do_not_outlive_their_own() -> None:
     assert cause and cause.lines[0] == "OSError: x" and cause.sure
 
 
-ORDINARY = (  # lines that name what errors name, too
+BARS = (  # of tqdm in its forms, of rich, of Rust's indicatif: with words that errors have, too
     "Loading safetensors checkpoint shards: 100% Completed | 1/1 [00:00<00:00, 15.35it/s]",
     "Fetching missing files: 100%|██████████| 2/2 [00:01<00:00,  1.7it/s]",
+    "Loading failed shards:  33%|###3      | 1/3 [00:00<?, ?it/s]",
+    "Downloading shards not found: 100% 5/5 [00:00<00:00, 12.5it/s]",
+    "Loading missing tensors: 12it [00:00, 15.35it/s]",
+    "model.safetensors:  45%|████▌     | 1.21G/2.69G [1:02:01<00:02, 150MB/s]",
+    "Loading weights: 37%|███▋  | 100/272 [00:01<00:02, 15.2it/s, Materializing missing=model.w]",
+    "Missing files ━━━━━━━━━━ 100% 5/5 [ 0:00:01 < 0:00:00 , 5 it/s ]",
+    "Unsupported layers ━━━━━━╸━━━━  55% -:--:--",
+    "failed [00:00:03] [#########>----------] 72/272 (3s)",
+)
+ORDINARY = (  # lines that name what errors name, too
+    *BARS,
     "reading /weights/model.safetensors",
     "[2026-11-26 16:28:12] server_args=ServerArgs(trust_remote_code=False, max_model_len=2048)",
     "[2026-11-26 16:28:12 TP0] KV Cache is allocated. #tokens: 2048, max total 1.2 GB",
+    "[2026-11-26 16:28:12] Ignore import error when loading sgl.x: No module named 'vllm'",
+    "maximum sequence length: 2048",
 )
+OF_NAMES = (  # errors that are known by such a name alone
+    "safetensors: incomplete metadata, file not fully covered",
+    "model.safetensors is truncated",
+    "Please pass the argument `trust_remote_code=True` to allow custom code to be run.",
+    "User-specified max_model_len (99999) is greater than the derived max_model_len",
+    "2.0 GiB KV cache is needed, which is larger than the available KV cache memory (1.0 GiB)",
+    "NVRM: Xid (PCI:0000:01:00): 31, Ch 00000010, MMU Fault",
+)
+LAST = (  # what a process says at its end, and in which words it is found
+    ("terminate called after throwing an error\n  what():  no bytes", "what():  no bytes"),
+    ("safetensors_rust.SafetensorError: HeaderTooLarge", "safetensors_rust.SafetensorError: "),
+    ('Traceback (most recent call last):\n  File "x", line 5\nOSError: x', "OSError: x"),
+    ("ERROR 11-28 14:24:57 [core.py:1330] out of memory", "out of memory"),
+    ("Killed", "Killed"),
+)
+
+
+@pytest.mark.parametrize("between", ["", " ", "\r", "\n"])
+@pytest.mark.parametrize(("said", "found"), LAST)
+@pytest.mark.parametrize("bar", BARS)
+def test_a_bar_does_not_hide_what_is_said_behind_it(
+    bar: str, said: str, found: str, between: str
+) -> None:
+    """A bar ends without a line break, so that an error may stand in its line."""
+    cause = causes.find(f"a server starts\n{bar}{between}{said}")
+    assert cause and cause.lines[0].startswith(found), cause
+
+
+@pytest.mark.parametrize("error", OF_NAMES)
+def test_an_error_that_is_known_by_a_name_is_still_found(error: str) -> None:
+    cause = causes.find(f"a server starts\n{error}\nKilled")
+    assert cause and cause.lines[0] == error and cause.remedy
 
 
 @pytest.mark.parametrize("line", ORDINARY)

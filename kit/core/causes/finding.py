@@ -35,10 +35,10 @@ _WEAK_WORDS = re.compile(
 )
 _HARMLESS = frozenset({"INFO", "DEBUG", "WARNING"})
 # llama.cpp goes on without a GPU, libnuma without a policy for memory, and both say so like this.
-# A progress bar says how far something is.
+# SGLang passes over models that it cannot import, without a level.
 _WARNS = re.compile(
     r"^(?:warn(?:ing)?\b|note:|hint:|info:)|\w*Warning: |^ggml_\w+_init: (?:failed|no )"
-    r"|^(?:[gs]et_mempolicy|mbind|migrate_pages|move_pages): |.*\d+%.*\| *\d+/\d+ \[",
+    r"|^(?:[gs]et_mempolicy|mbind|migrate_pages|move_pages): |^Ignore import error",
     re.IGNORECASE,
 )
 _DUMP = re.compile(

@@ -198,14 +198,25 @@ _PASSING_ON = re.compile(
 
 # Names of settings and formats: the error of one names it, and so do many ordinary lines.
 _NAMES = re.compile(
-    r"safe_?tensors?(?!\w*Error)|trust_remote_code|max_model_len|max seq len|KV cache|Xid",
+    r"safe_?tensors?(?!\w*Error)|trust_remote_code|max_model_len|max seq len|KV cache"
+    r"|maximum (?:model|sequence) length",
+    re.IGNORECASE,
+)
+# What a line says of such a name where it is an error.
+_AMISS = re.compile(
+    r"\b(?:(?:larger|greater|longer|more|less) than|exceed\w*|too (?:large|small|long)|needed|must"
+    r"|cannot|can't|failed|invalid|mismatch|bad|corrupt\w*|truncated|incomplete|requires?|please"
+    r"|unsupported|not (?:supported|found|fully)|missing)\b",
     re.IGNORECASE,
 )
 
 
 def is_error(line: str) -> bool:
-    """Whether a line by itself is an error that is known: more than a name of what can fail."""
-    return bool(remedy(_NAMES.sub("", line)))
+    """Whether a line by itself is an error that is known: more than a name of what can fail.
+
+    A line that names such a thing is one if it also says what is amiss with it.
+    """
+    return bool(remedy(_NAMES.sub("", line)) or (_AMISS.search(line) and remedy(line)))
 
 
 def remedy(line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -53,6 +54,12 @@ _GATE = re.compile(rf"[(\[\d]|.{{0,64}}?{_LEVEL.replace('?P<level>', '?:')}|[IWE
 _SLOG = re.compile(r"(?:time=\S+ )?level=(?P<level>[A-Z]+)\S*(?: source=\S+)? msg=(?P<rest>.*)")
 _VALUE = re.compile(r'(?:^|\b(?:error|err)=)("(?:[^"\\]|\\.){0,1500}"|\S+)')
 
+# The end of a progress bar's state, by tqdm ([00:01<00:02, 3.1it/s]), Rust's indicatif, and rich.
+_BAR = re.compile(
+    r"(?:\[ ?(?:\d+:)?\d+:\d\d(?: ?< ?[^\],]{1,12})? ?, [^\]]{1,120}\]"
+    r"|\[[#=>█▓░ -]{8,}\] \S+/\S+(?: \(\S+\))?|[━╸╺]{4,}(?: +(?:\d[\d.:%/]*|-:--:--))*) *"
+)
+
 
 class Line(NamedTuple):
     """A line of a log: its place from 0, its process, its level (empty if unknown), its words.
@@ -90,9 +97,12 @@ def _line(index: int, raw: str) -> Line:
         text = clean(text)
     text = text.rstrip()
     tag = level = ""
-    for _ in range(4):
-        prefix = _prefix(text) if _GATE.match(text) else None
+    for _ in range(5):
+        prefix = (_prefix(text) if _GATE.match(text) else None) or _bar(text)
         if prefix is None:
+            break
+        if prefix.re is _BAR and not text[prefix.end() :].strip():
+            level = level or "INFO"  # a bar alone: how far something is
             break
         groups = prefix.groupdict()
         tag, level = groups.get("tag") or tag, groups.get("level") or level
@@ -105,6 +115,12 @@ def _line(index: int, raw: str) -> Line:
 
 def _prefix(text: str) -> re.Match[str] | None:
     return next((m for prefix in _PREFIXES if (m := prefix.match(text))), None)
+
+
+def _bar(text: str) -> re.Match[str] | None:
+    """The last bar in a line. A process that ends in the midst of one says so right behind it."""
+    last = deque(_BAR.finditer(text), 1)
+    return last[0] if last else None
 
 
 def _unquoted(value: str) -> str:

@@ -147,8 +147,9 @@ class Release(Closed, frozen=True, kw_only=True):
 class BaseLock(Closed, frozen=True, kw_only=True):
     """A base system: Debian's essential packages and those that ``include`` needs.
 
-    With ``linker_cache`` it has an (empty) /etc/ld.so.cache. Programs that look for the GPU's
-    driver ask ``ldconfig -p``, which fails without one. Bases of before have none.
+    With ``linker_cache`` it has an (empty) /etc/ld.so.cache. Triton asks ``ldconfig -p`` where the
+    GPU's driver is, which fails without one; then it looks in LD_LIBRARY_PATH, and nowhere else.
+    Bases of before have none.
 
     ``release``, ``packages`` and ``diff_id`` (the sha256 of the layer's tar) are written by
     `kit images lock`.
