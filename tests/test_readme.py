@@ -72,6 +72,8 @@ def debian(
         [*make, request.param, str(folder / "root.tar")], check=True, capture_output=True
     )
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder / "kit")], check=True)
+    # What a run that was killed has left:
+    subprocess.run(["docker", "rm", "-f", "-v", NAME], capture_output=True)
     docker("import", str(folder / "root.tar"), IMAGE)
     (folder / "root.tar").unlink()
     try:

@@ -98,6 +98,14 @@ def test_what_is_not_pinned_is_a_problem(change: dict[str, Any], path: str) -> N
             ({"arrivals": {"kind": "constant", "rate": rate}}, "$.arrivals.rate", "30 days")
             for rate in (5e-324, 1e-300, 1e-12, 1e-9)
         ),
+        *(
+            ({"arrivals": {"kind": "trace", "times_s": times}}, "$.arrivals.times_s", word)
+            for times, word in (
+                ([0.0, 1.0], "2 times for"),
+                ([0.0, 2.0, 1.0, *range(3, 40)], "ascending"),
+                ([*range(40), 1e300], "30 days"),
+            )
+        ),
         (
             {
                 "runtime": {"name": "llama-cpp-python"},
@@ -112,6 +120,39 @@ def test_what_a_schema_cannot_say(change: dict[str, Any], path: str, word: str) 
     listed = problems(changed(**change))
     assert path in listed, listed
     assert word in listed[path]
+
+
+# What each kind of arrivals needs; it refuses what only others have.
+NEEDED = {
+    "closed": {},
+    "constant": {"rate": 2},
+    "poisson": {"rate": 2, "seed": 1},
+    "gamma": {"rate": 2, "seed": 1, "shape": 0.5},
+    "bursts": {"rate": 2, "burst": 4},
+    "trace": {"times_s": list(range(40))},
+}
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+def test_arrivals_have_the_fields_of_their_kind(kind: str) -> None:
+    needed = NEEDED[kind]
+    assert problems(changed(arrivals={"kind": kind, "concurrency": 3, **needed})) == {}
+    for name in needed:
+        lacking = {k: v for k, v in needed.items() if k != name}
+        listed = problems(changed(arrivals={"kind": kind, **lacking}))
+        assert list(listed) == ["$.arrivals"] and f'the key "{name}" is missing' in str(listed)
+    for name, value in {k: v for one in NEEDED.values() for k, v in one.items()}.items():
+        if name not in needed:
+            listed = problems(changed(arrivals={"kind": kind, **needed, name: value}))
+            assert list(listed) == [f"$.arrivals.{name}"], listed
+            assert "not allowed here" in listed[f"$.arrivals.{name}"]
+
+
+def test_a_wrong_kind_of_arrivals_is_one_problem_and_a_missing_key_says_what_to_write() -> None:
+    listed = problems(changed(arrivals={"kind": "poison", "rate": 2, "seed": 1}))
+    assert list(listed) == ["$.arrivals.kind"] and "poisson" in listed["$.arrivals.kind"]
+    listed = problems(changed(arrivals={"kind": "poisson", "rate": 2}))
+    assert 'add "seed": a whole number, at least 0, at most 4294967295' in listed["$.arrivals"]
 
 
 @pytest.mark.parametrize("gpus", ["MIG-4c1b3f2e", ["MIG-4c1b3f2e", "MIG-4c1b3f2f"]])

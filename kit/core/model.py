@@ -85,11 +85,15 @@ class SamplingSpec(Record, frozen=True, kw_only=True):
 
 
 class ArrivalsSpec(Record, frozen=True, kw_only=True):
-    """``closed``: ``concurrency`` clients, each waits for its answer. ``constant``: ``rate``/s."""
+    """When requests are sent; the spec's schema says which kind has which fields."""
 
-    kind: Literal["closed", "constant"] = "closed"
+    kind: Literal["closed", "constant", "poisson", "gamma", "bursts", "trace"] = "closed"
     concurrency: int = 1
     rate: float | None = None
+    shape: float | None = None
+    burst: int | None = None
+    seed: int | None = None
+    times_s: tuple[float, ...] | None = None
 
 
 class SteadySpec(Record, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ A remedy says what to write. What a field is for is no remedy: `kit schema` says
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kit.core import jsonio
@@ -55,14 +55,22 @@ def problems(rules: Mapping[str, Any], document: Any, root: str = "$") -> Iterat
             if leaf.validator == "required":
                 rule = (*leaf.absolute_path, None, *leaf.absolute_schema_path)
                 keys = missing.setdefault(rule, _missing(leaf))
-                yield _absent(path, next(keys, ""), leaf.schema)
+                known = _properties(rules, leaf.absolute_path) | _properties(leaf.schema)
+                yield _absent(path, next(keys, ""), known)
             else:
                 key = _unknown(leaf)[0] if leaf.validator == "additionalProperties" else ""
                 yield Problem(path, _message(leaf), _remedy(leaf), key=key)
 
 
-def _absent(path: str, key: str, schema: Mapping[str, Any]) -> Problem:
-    wanted = _form(schema.get("properties", {}).get(key, {}))
+def _properties(rules: Mapping[str, Any], path: Iterable[object] = ()) -> dict[str, Any]:
+    """The properties of what lies at ``path``, where the schema's own properties lead there."""
+    for key in path:
+        rules = rules.get("properties", {}).get(key, {})
+    return dict(rules.get("properties", {}))
+
+
+def _absent(path: str, key: str, properties: Mapping[str, Any]) -> Problem:
+    wanted = _form(properties.get(key, {}))
     return Problem(path, f'the key "{key}" is missing', f'add "{key}": {wanted}', key, missing=True)
 
 
@@ -110,7 +118,7 @@ def _message(error: ValidationError) -> str:
         case "additionalProperties":
             keys = _unknown(error)
             return f"unknown key{'s' * (len(keys) > 1)} {', '.join(map(_shown, keys))}"
-        case None:
+        case None | "not" if not limit:
             return "this is not allowed here"
         case keyword if keyword in _SENTENCES:
             size = len(error.instance) if isinstance(error.instance, str | list) else 0
@@ -122,9 +130,9 @@ def _message(error: ValidationError) -> str:
 
 def _remedy(error: ValidationError) -> str:
     schema, limit = error.schema, error.validator_value
-    if not isinstance(schema, dict):
-        return "remove it"
     match error.validator:
+        case None | "not" if not limit:
+            return "remove it"
         case "enum":
             return one_of(str(error.instance), [str(value) for value in limit])
         case "const":
@@ -169,6 +177,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _VALUE_CHARS else text[: _VALUE_CHARS - 1] + "…"
 
 
+def _number(value: float) -> str:
+    """4294967295 and 0.05, each with all its digits."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _kind(types: str | list[str]) -> str:
     return " or ".join(_KINDS[one] for one in ([types] if isinstance(types, str) else types))
 
@@ -187,10 +200,11 @@ def _form(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return "a list: [ ]"
     words = [_kind(schema["type"]) if "type" in schema else "a value"]
-    words += [f"at least {schema['minimum']:g}"] if "minimum" in schema else []
-    words += [f"more than {schema['exclusiveMinimum']:g}"] if "exclusiveMinimum" in schema else []
+    words += [f"at least {_number(schema['minimum'])}"] if "minimum" in schema else []
+    least = schema.get("exclusiveMinimum")
+    words += [f"more than {_number(least)}"] if least is not None else []
     highest = schema.get("maximum", jsonio.MAX_SAFE_INTEGER)
-    words += [f"at most {highest:g}"] if highest < jsonio.MAX_SAFE_INTEGER else []
+    words += [f"at most {_number(highest)}"] if highest < jsonio.MAX_SAFE_INTEGER else []
     sample = [*schema.get("examples", []), schema.get("default")][0]
     words += [f"such as {_shown(sample)}"] if sample not in (None, "") else []
     return ", ".join(words)

@@ -44,7 +44,7 @@ def at(spec: RunSpec, levels: tuple[int, ...]) -> list[RunSpec]:
     """
     if spec.arrivals.kind != "closed":
         raise UsageError(
-            "levels of concurrency are for closed arrivals, and this spec has constant ones",
+            f"levels of concurrency are for closed arrivals; this spec has {spec.arrivals.kind}",
             'write "arrivals": {"kind": "closed"}',
         )
     requests = spec.workload.options.get("requests")

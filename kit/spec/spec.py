@@ -19,6 +19,7 @@ from kit.core.nearest import one_of
 from kit.core.text import utf8
 from kit.machine import weights
 from kit.spec import meters, runtimes, template, workloads
+from kit.spec.workloads import arrivals
 
 MAX_BYTES = 4 << 20
 
@@ -175,18 +176,8 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
         result.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
     known_meters = [m.name for m in spec.meters if meters.knows(m.name)]
     result += [*_primary_problems(spec, known_meters), *_scope_problems(known_meters)]
-    result += _arrival_problems(spec)
+    result += arrivals.problems(spec.arrivals, spec.workload.options.get("requests", 1))
     return result
-
-
-def _arrival_problems(spec: RunSpec) -> list[Problem]:
-    """Arrival times beyond 104 days: in nanoseconds, no JSON document can hold them exactly."""
-    rate, count = spec.arrivals.rate, spec.workload.options.get("requests", 1)
-    if rate is None or count <= rate * _LONGEST_S:
-        return []
-    message = f"at {rate:g} requests a second, {count} requests take more than "
-    message += f"{_LONGEST_S // 86_400} days"
-    return [Problem("$.arrivals.rate", message, "raise the rate, or ask for fewer requests")]
 
 
 # Ends of the names of metrics by what they are not about, and metrics that are.
@@ -198,8 +189,6 @@ _INSTEAD = {
     "text": "gpu_energy_per_output_token or cpu_energy_per_output_token",
     "image": "gpu_energy_per_image or cpu_energy_per_image",
 }
-
-_LONGEST_S = 30 * 86_400  # of a measured block with constant arrivals
 
 
 def _made_problems(spec: RunSpec) -> list[Problem]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from kit.core.errors import KitError, PreflightFailed, SpecInvalid
 from kit.core.jsonplace import named
-from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem, RunSpec
+from kit.core.model import Finding, LaunchPlan, MeterPlan, Plan, Problem
 from kit.energy import names
 from kit.machine.containers import EGRESS
 from kit.run.rehearsal import Rehearsal
@@ -31,6 +31,7 @@ from kit.show.render.console import (
     stdout,
     title,
 )
+from kit.spec.workloads import arrivals
 
 _NETWORKS = {
     "internal": "an internal one, made for each launch",
@@ -97,7 +98,7 @@ def plan_facts(rehearsal: Rehearsal) -> Table:
     rows: list[tuple[str, RenderableType | str | None]] = [("runtime", spec.runtime.name)]
     if planned:
         work = f"{count(planned.requests, 'request')} in each of "
-        work += f"{count(planned.launches, 'launch', 'es')}, {arrivals(spec)}"
+        work += f"{count(planned.launches, 'launch', 'es')}, {arrivals.words(spec.arrivals)}"
         rows += [
             ("image", _image(planned)),
             ("model", _model(planned)),
@@ -197,12 +198,6 @@ def _model(planned: Plan) -> str | None:
 
 def _licence(licence: str) -> str:
     return f", {licence}" if licence else ""
-
-
-def arrivals(spec: RunSpec) -> str:
-    if spec.arrivals.kind == "constant":
-        return f"{spec.arrivals.rate:g} a second"
-    return f"{spec.arrivals.concurrency} at a time"
 
 
 def _meters(plans: Sequence[MeterPlan]) -> str:

@@ -21,6 +21,7 @@ from kit.show.render.console import (
     stderr,
     title,
 )
+from kit.spec.workloads import arrivals
 
 if (
     TYPE_CHECKING
@@ -117,12 +118,9 @@ def _meter(part: MeterPart) -> str:
 
 
 def _work(undertaking: Undertaking) -> str:
-    from kit.show.render.rehearsal import arrivals
-
     launches = count(undertaking.spec.launches, "launch", "es")
-    return (
-        f"{launches} of {count(undertaking.requests, 'request')} each, {arrivals(undertaking.spec)}"
-    )
+    requests = count(undertaking.requests, "request")
+    return f"{launches} of {requests} each, {arrivals.words(undertaking.spec.arrivals)}"
 
 
 def _time(undertaking: Undertaking) -> str:

@@ -15,6 +15,7 @@ from kit.energy.results import checks
 from kit.record.records import RunRecords
 from kit.show.report import chart
 from kit.show.report.parts import absent, facts, figure, section, table, tag
+from kit.spec.workloads import arrivals
 
 
 def over_the_run(records: RunRecords) -> Markup:
@@ -89,9 +90,6 @@ def _machine(env: Mapping[str, Any]) -> Iterator[str]:
 def what_ran(records: RunRecords) -> Markup:
     spec, plan = records.spec, records.plan
     files = spec.weights.files if spec.weights else ()
-    arrivals = spec.arrivals
-    clients = "one client" if arrivals.concurrency == 1 else f"{arrivals.concurrency} clients"
-    how = f"{arrivals.rate:g} requests/s" if arrivals.rate else clients
     return section(
         "What ran",
         facts(
@@ -100,7 +98,7 @@ def what_ran(records: RunRecords) -> Markup:
                 ("arguments", tag("code", " ".join(plan.launch.argv))),
                 *_image(plan.image, plan.image_match),
                 *((f.path, tag("code", f"sha256:{f.sha256}")) for f in files),
-                ("work", f"{plan.requests} requests a launch, {arrivals.kind}, {how}"),
+                ("work", f"{plan.requests} requests a launch, {arrivals.words(spec.arrivals)}"),
                 *([("a repeat", plan.repeat.text)] if plan.repeat else []),
                 ("network", f"{plan.launch.network}; egress: {plan.launch.egress}"),
                 (

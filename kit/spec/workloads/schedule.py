@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, Literal
 
 from msgspec import UNSET
 
 from kit.core.model import ArrivalsSpec, ScheduledRequest
 from kit.core.prompt import Prompt
+from kit.spec.workloads.arrivals import times_ns
 
 RequestOf = Callable[[Prompt, int], tuple[str, dict[str, Any]]]
 Stage = Literal["warmup", "measured"]
@@ -33,20 +35,19 @@ def requests(
         unique_prefix: begin each text with its own number, so that no cache can serve it. The
             text of an image stays as it is: its seed differs.
     """
-    stages: list[tuple[Stage, int, Prompt]] = [("warmup", i, p) for i, p in enumerate(warmups)]
-    stages += [("measured", i, p) for i, p in enumerate(measured)]
-    for index, (stage, place, prompt) in enumerate(stages):
-        yield _scheduled(
-            index, stage, place, prompt, arrivals, request_of, equal_work, unique_prefix
-        )
+    stages: list[tuple[Stage, Prompt]] = [("warmup", prompt) for prompt in warmups]
+    stages += [("measured", prompt) for prompt in measured]
+    # The warm-up is always a closed loop: it only has to use every slot once.
+    times = chain(repeat(None, len(warmups)), times_ns(arrivals, len(measured)))
+    for index, ((stage, prompt), at_ns) in enumerate(zip(stages, times, strict=False)):
+        yield _scheduled(index, stage, prompt, at_ns, request_of, equal_work, unique_prefix)
 
 
 def _scheduled(
     index: int,
     stage: Stage,
-    place: int,
     prompt: Prompt,
-    arrivals: ArrivalsSpec,
+    at_ns: int | None,
     request_of: RequestOf,
     equal_work: bool,
     unique_prefix: bool,
@@ -61,18 +62,8 @@ def _scheduled(
         item=prompt.item,
         path=path,
         body=body,
-        at_ns=_intended(arrivals, stage, place),
+        at_ns=at_ns,
         expect_tokens=prompt.max_tokens if equal_work and picture is None else None,
         expect_images=picture.images if picture else UNSET,
         expect_steps=picture.images * picture.steps if picture else UNSET,
     )
-
-
-def _intended(arrivals: ArrivalsSpec, stage: Stage, place: int) -> int | None:
-    """The intended time of a request, ns since the stage's begin; None in a closed loop.
-
-    The warm-up is always a closed loop: it only has to use every slot once.
-    """
-    if stage == "warmup" or arrivals.kind == "closed" or arrivals.rate is None:
-        return None
-    return round(place * 1e9 / arrivals.rate)
