@@ -61,7 +61,8 @@ def show(run: Run, *, runs: Runs = None, json: Json = False) -> None:
     if json:
         print_json(documents)
         return
-    render.run(path.name, documents["manifest"], documents["spec"], documents["results"], steps)
+    told = documents["manifest"], documents["spec"], documents["results"]
+    render.run(path.name, *told, steps, run)
 
 
 def report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,16 @@ def listed(run_results: dict[str, dict[str, Any]]) -> render.Row:
 
 
 # --- show -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["runs/one two.kit", "6395", "llama-server-1.kit", ""])
+def test_show_ends_with_commands_that_can_be_pasted(
+    asked: str, run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run_results["manifest"], run_results["spec"], run_results["results"]
+    render.run(HASH, *told, asked=asked)
+    first, *_ = capsys.readouterr().out.splitlines()[-1].split(" · ")
+    assert shlex.split(first) == ["kit", "verify", asked or HASH[:12]]
 
 
 def test_show_tells_what_was_measured_and_what_was_not(

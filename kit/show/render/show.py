@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -53,9 +54,14 @@ def run(
     spec: Document,
     results: Document,
     steps: Sequence[Step] = (),
+    asked: str = "",
 ) -> None:
-    """Print one run in full; arguments and errors as of `run_parts`."""
-    console, short = stdout(), name[:SHORT]
+    """Print one run in full; arguments and errors as of `run_parts`.
+
+    Args:
+        asked: what the person called it, for the commands named at the end; else its hash.
+    """
+    console, short = stdout(), shlex.quote(asked or name[:SHORT])
     parts = run_parts(name, manifest, spec, results, console.width, steps)
     ways = plain(f"kit verify {short} · kit replay {short} · kit report {short}", "quiet")
     put(console, *parts.about, *parts.results, Text(), ways)
