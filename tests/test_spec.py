@@ -171,6 +171,13 @@ def test_every_request_of_a_workload_can_be_sent_in_one_burst() -> None:
     assert problems(changed(arrivals={"kind": "bursts", "rate": 1, "burst": most})) == {}
 
 
+def test_every_launch_waits_for_its_last_request() -> None:
+    asked = changed(launches=3, limits={"run_s": 60})
+    for last, refused in ((19, False), (21, True)):
+        listed = problems({**asked, "arrivals": {"kind": "trace", "times_s": [0, 1, 2, last]}})
+        assert ("$.arrivals.times_s" in listed) == refused
+
+
 def test_the_least_duration_counts_the_wait_until_the_last_request() -> None:
     closed = spec.parse(json.dumps(changed()).encode())
     sent = {"kind": "trace", "times_s": [0, 1, 2, 7.5]}

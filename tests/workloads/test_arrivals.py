@@ -93,6 +93,11 @@ def test_gaps_that_happen_to_be_long_are_refused_too() -> None:
         assert bool(one) == (last > 300e9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_time_is_refused_in_silence() -> None:
+    assert list(problems(asked(kind="poisson", rate=5e-324, seed=1), 3, 300.0))
+
+
 REST = {"rate": 2.5, "shape": 0.5, "burst": 4, "seed": 1, "times_s": [0.1 * n for n in range(9)]}
 KINDS = get_args(get_type_hints(ArrivalsSpec)["kind"])
 
