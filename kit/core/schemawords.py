@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from kit.core import jsonio
@@ -17,6 +18,7 @@ from kit.core.nearest import nearest, one_of
 ValidationError = Any
 
 _VALUE_CHARS = 60
+_MOST = 100  # of a list of 100,000 wrong values, nobody reads every one
 _KINDS = {
     "string": "a text",
     "integer": "a whole number",
@@ -42,12 +44,14 @@ _SENTENCES = {
 
 
 def problems(rules: Mapping[str, Any], document: Any, root: str = "$") -> Iterator[Problem]:
-    """Everything that ``rules``, a JSON Schema, refuses of ``document``; paths begin with
-    ``root``."""
-    errors = jsonio.faults(rules, document)
+    """What ``rules``, a JSON Schema, refuses of ``document``: everything, or the first hundred.
+
+    Paths begin with ``root``.
+    """
+    errors = islice(jsonio.faults(rules, document), _MOST)
     # The validator gives one error for each missing key, in the order of the rule that needs them.
     missing: dict[tuple[object, ...], Iterator[str]] = {}
-    for error in sorted(errors, key=lambda e: [str(p) for p in e.path]):
+    for error in sorted(errors, key=_order):
         for leaf in _leaves(error):
             path = root + "".join(
                 f"[{p}]" if isinstance(p, int) else f".{p}" for p in leaf.absolute_path
@@ -60,6 +64,10 @@ def problems(rules: Mapping[str, Any], document: Any, root: str = "$") -> Iterat
             else:
                 key = _unknown(leaf)[0] if leaf.validator == "additionalProperties" else ""
                 yield Problem(path, _message(leaf), _remedy(leaf), key=key)
+
+
+def _order(error: ValidationError) -> list[str]:
+    return [step if isinstance(step, str) else f"{step:09}" for step in error.path]
 
 
 def _properties(rules: Mapping[str, Any], path: Iterable[object] = ()) -> dict[str, Any]:

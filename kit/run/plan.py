@@ -33,7 +33,7 @@ from kit.measure import meters
 from kit.spec import runtimes, workloads
 from kit.spec.runtimes.contract import environment, scratch_size
 from kit.spec.spec import spec_hash
-from kit.spec.workloads import schedule
+from kit.spec.workloads import arrivals, schedule
 
 SCHEMA = "kit.plan/1"
 WEIGHTS_DIR = "/weights"
@@ -159,8 +159,12 @@ def _calibrations(
 
 
 def duration_s(spec: RunSpec) -> float:
-    """The least time that the run can take (s): its idle blocks, without work and settling."""
-    return spec.launches * 2 * (spec.phases.idle_s + spec.phases.loaded_idle_s)
+    """The least time that the run can take (s), without settling and the work of a server.
+
+    It is idle for that long, and waits until each request is due.
+    """
+    due_s = arrivals.last_s(spec.arrivals, spec.workload.options.get("requests", 1))
+    return spec.launches * (2 * (spec.phases.idle_s + spec.phases.loaded_idle_s) + due_s)
 
 
 def launch_plan(spec: RunSpec, engine: dict[str, Any], cpus: tuple[str, str, str]) -> LaunchPlan:

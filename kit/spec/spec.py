@@ -176,7 +176,8 @@ def _meaning_problems(spec: RunSpec) -> list[Problem]:
         result.append(Problem("$.meters", "one meter is named twice", "name each meter once"))
     known_meters = [m.name for m in spec.meters if meters.knows(m.name)]
     result += [*_primary_problems(spec, known_meters), *_scope_problems(known_meters)]
-    result += arrivals.problems(spec.arrivals, spec.workload.options.get("requests", 1))
+    within_s = spec.limits.run_s / spec.launches
+    result += arrivals.problems(spec.arrivals, spec.workload.options.get("requests", 1), within_s)
     return result
 
 

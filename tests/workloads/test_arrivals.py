@@ -85,17 +85,42 @@ def test_no_or_one_request() -> None:
 
 def test_gaps_that_happen_to_be_long_are_refused_too() -> None:
     """The mean fits; what the seed draws does not."""
-    seldom = {"kind": "gamma", "shape": 0.05, "rate": 1.2e-6}
-    found = [list(problems(asked(**seldom, seed=seed), 3)) for seed in range(40)]
+    seldom = {"kind": "gamma", "shape": 0.05, "rate": 0.01}
+    found = [list(problems(asked(**seldom, seed=seed), 3, 300.0)) for seed in range(40)]
     assert {bool(one) for one in found} == {True, False}
     for seed, one in enumerate(found):
         last = list(times_ns(asked(**seldom, seed=seed), 3))[-1] or 0
-        assert bool(one) == (last > arrivals._LONGEST_S * 1e9)
+        assert bool(one) == (last > 300e9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_time_is_refused_in_silence() -> None:
+    assert list(problems(asked(kind="poisson", rate=5e-324, seed=1), 3, 300.0))
+
+
+REST = {"rate": 2.5, "shape": 0.5, "burst": 4, "seed": 1, "times_s": [0.1 * n for n in range(9)]}
+KINDS = get_args(get_type_hints(ArrivalsSpec)["kind"])
+
+
+@pytest.mark.parametrize("count", [1, 8, 9])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_time_is_when_the_last_request_is_sent(kind: str, count: int) -> None:
+    times = list(times_ns(asked(kind=kind, **REST), count))
+    last = arrivals.last_s(asked(kind=kind, **REST), count)
+    assert len(times) == count
+    assert last == pytest.approx((times[-1] or 0) / 1e9, abs=1e-6)
+    assert (times == [None] * count) == (kind == "closed")
+
+
+def test_the_kind_alone_decides_which_fields_count() -> None:
+    """A hand-made spec has fields of other kinds; the schema refuses them, nothing reads them."""
+    poisson = asked(kind="poisson", rate=2.5, seed=1)
+    assert list(times_ns(asked(kind="trace", **REST), 9)) != list(times_ns(poisson, 9))
+    constant = asked(kind="constant", rate=2.5, seed=1)
+    assert list(times_ns(constant, 3)) == [0, 400_000_000, 800_000_000]
 
 
 def test_every_kind_has_words() -> None:
-    rest = {"rate": 2.5, "shape": 0.5, "burst": 4, "seed": 1, "times_s": [0.0]}
-    kinds = get_args(get_type_hints(ArrivalsSpec)["kind"])
-    told = {kind: words(asked(kind=kind, **rest)) for kind in kinds}
+    told = {kind: words(asked(kind=kind, **REST)) for kind in KINDS}
     assert told["bursts"] == "2.5 a second in bursts of 4"
-    assert len(set(told.values())) == len(kinds) == 6
+    assert len(set(told.values())) == len(KINDS) == 6

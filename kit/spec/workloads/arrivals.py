@@ -7,13 +7,11 @@ of a logarithm are not the same in every C library.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 from kit.core.arrays import np, npt
 from kit.core.model import ArrivalsSpec, Problem
-
-_LONGEST_S = 30 * 86_400
-_DAYS = f"{_LONGEST_S // 86_400} days"
 
 
 def times_ns(arrivals: ArrivalsSpec, count: int) -> Iterator[int | None]:
@@ -21,51 +19,70 @@ def times_ns(arrivals: ArrivalsSpec, count: int) -> Iterator[int | None]:
 
     The first request of random gaps is sent at once.
     """
-    if arrivals.kind == "trace":
-        yield from (round(at * 1e6) * 1000 for at in arrivals.times_s or ())
-    elif arrivals.seed is not None:
-        yield from (round(at * 1e6) * 1000 for at in _random_s(arrivals, count).tolist())
-    elif arrivals.rate is None:
-        yield from (None for _ in range(count))
-    else:
-        together = arrivals.burst or 1
-        yield from (round(n // together * together * 1e9 / arrivals.rate) for n in range(count))
+    match arrivals.kind:
+        case "closed":
+            yield from repeat(None, count)
+        case "constant" | "bursts":
+            rate = arrivals.rate or 1.0
+            yield from (round(n * 1e9 / rate) for n in _begins(arrivals, range(count)))
+        case "trace":
+            yield from map(_rounded_ns, (arrivals.times_s or ())[:count])
+        case _:
+            yield from map(_rounded_ns, _random_s(arrivals, count).tolist())
+
+
+def last_s(arrivals: ArrivalsSpec, count: int) -> float:
+    """When the last of ``count`` requests (1 or more) is sent, s; 0 in a closed loop."""
+    match arrivals.kind:
+        case "closed":
+            return 0.0
+        case "constant" | "bursts":
+            return next(_begins(arrivals, [count - 1])) / (arrivals.rate or 1.0)
+        case "trace":
+            return max((arrivals.times_s or ())[:count], default=0.0)
+        case _:
+            return float(_random_s(arrivals, count)[-1])
+
+
+def _begins(arrivals: ArrivalsSpec, numbers: Iterable[int]) -> Iterator[int]:
+    """The number of the first request in the burst of each."""
+    together = arrivals.burst or 1
+    return (number // together * together for number in numbers)
+
+
+def _rounded_ns(at_s: float) -> int:
+    return round(at_s * 1e6) * 1000
 
 
 def _random_s(arrivals: ArrivalsSpec, count: int) -> npt.NDArray[np.float64]:
     """Times (s) of gaps from the gamma distribution of mean 1/rate; of shape 1 it is Poisson's."""
     source = np.random.RandomState(arrivals.seed)
     shape = arrivals.shape or 1.0
-    gaps = source.standard_gamma(shape, max(0, count - 1)) / (shape * (arrivals.rate or 1.0))
+    with np.errstate(over="ignore"):  # a hostile rate: the times are infinite, and refused
+        gaps = source.standard_gamma(shape, max(0, count - 1)) / (shape * (arrivals.rate or 1.0))
     return np.concatenate([np.zeros(min(1, count)), np.cumsum(gaps)])
 
 
-def problems(arrivals: ArrivalsSpec, count: int) -> Iterator[Problem]:
+def problems(arrivals: ArrivalsSpec, count: int, within_s: float) -> Iterator[Problem]:
     """What the schema cannot say of the arrivals of ``count`` requests.
 
-    Times of more than 30 days are refused: of more than 104, in nanoseconds, no JSON document can
-    hold them exactly.
+    Args:
+        within_s: how long a launch can take at most. Without this bound, times could be so large
+            that no JSON document holds them exactly in nanoseconds.
     """
-    rate = arrivals.rate
-    if arrivals.kind == "trace":
-        yield from _of_trace(arrivals.times_s or (), count)
-    elif rate is not None and (
-        count > rate * _LONGEST_S
-        or (arrivals.seed is not None and _random_s(arrivals, count)[-1] > _LONGEST_S)
-    ):
-        message = f"at {rate:g} requests a second, {count} requests take more than {_DAYS}"
-        yield Problem("$.arrivals.rate", message, "raise the rate, or ask for fewer requests")
-
-
-def _of_trace(times_s: tuple[float, ...], count: int) -> Iterator[Problem]:
-    path = "$.arrivals.times_s"
-    if len(times_s) < count:
+    field = "times_s" if arrivals.kind == "trace" else "rate"
+    path = f"$.arrivals.{field}"
+    times_s = arrivals.times_s
+    if times_s is not None and len(times_s) != count:
         message = f"{len(times_s)} times for {count} requests"
         yield Problem(path, message, f"set workload.options.requests to {len(times_s)}")
-    if list(times_s) != sorted(times_s):
+    if times_s is not None and list(times_s) != sorted(times_s):
         yield Problem(path, "the times are not in ascending order", "sort them")
-    if any(at > _LONGEST_S for at in times_s):
-        yield Problem(path, f"a time lies after more than {_DAYS}", "give times in seconds")
+    last = last_s(arrivals, count)
+    if last > within_s:
+        message = f"the last request of a launch is sent after {last:.6g} s, "
+        message += f"and limits.run_s leaves {within_s:.6g} s for each launch"
+        yield Problem(path, message, "raise limits.run_s, or send the requests sooner")
 
 
 def words(arrivals: ArrivalsSpec) -> str:
