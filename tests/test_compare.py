@@ -386,6 +386,16 @@ def test_machines_without_gpus_go_by_their_cpu() -> None:
     assert compare.likeness(without_gpus, other, True) == "other_model"
 
 
+def test_long_lists_are_told_in_short_and_still_apart() -> None:
+    """A trace of arrivals has thousands of times; two may differ in the last one alone."""
+    times = [n / 8 for n in range(3000)]
+    told = list(compare.environments({"x": times}, {"x": [*times[:-1], 9e3]}))
+    assert len(told) == 1
+    (_, there, here) = told[0]
+    assert there.startswith("0.0, 0.125, 0.25, … (3000, sha256 ") and len(there) < 60
+    assert there != here
+
+
 def test_readings_of_the_moment_are_no_difference() -> None:
     later = card(
         temperature_c=71,

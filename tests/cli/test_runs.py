@@ -45,6 +45,15 @@ def test_show_ends_with_commands_that_can_be_pasted(
     assert shlex.split(first) == ["kit", "verify", asked or HASH[:12]]
 
 
+def test_show_tells_when_requests_were_sent(
+    run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    poisson = {"kind": "poisson", "rate": 2, "seed": 1}
+    work = {"workload": {"options": {"requests": 6}}, "arrivals": poisson}
+    render.run(HASH, run_results["manifest"], run_results["spec"] | work, run_results["results"])
+    assert "6 requests in each launch, 2 a second on average, Poisson" in capsys.readouterr().out
+
+
 def test_show_tells_what_was_measured_and_what_was_not(
     run_results: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from kit.core import jsonio
 from kit.core.model import ImageIdentity, RunSpec
 from kit.machine.host import is_absent
 
 Likeness = Literal["same_card", "same_model", "elsewhere", "other_model"]
 Identity = Literal["IDENTICAL", "REWRAPPED", "DIFFERENT"]
 Difference = tuple[str, str, str]
+
+_MOST_ITEMS = 12  # of a list that is shown whole
 
 # Momentary readings of a fingerprint: a path with one of these segments is left out.
 # Settings that affect energy (power limits, maximum clocks, driver, VBIOS, ECC) are not here.
@@ -143,8 +146,16 @@ def _shown(value: Any) -> str:
     if is_absent(value):
         return f"absent: {value['absent']}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_item, value))
+        return _listed([_item(item) for item in value])
     return str(value)
+
+
+def _listed(items: list[str]) -> str:
+    """The items; of many the first, their number, and the beginning of a hash of them all."""
+    if len(items) <= _MOST_ITEMS:
+        return ", ".join(items)
+    whole = jsonio.digest("\n".join(items).encode())
+    return f"{', '.join(items[:3])}, … ({len(items)}, sha256 {whole[:12]})"
 
 
 def _item(value: Any) -> str:

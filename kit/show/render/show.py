@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kit.core.errors import ArchiveRefused
+from kit.core.model import ArrivalsSpec
 from kit.energy import names
 from kit.energy.names import SCOPES
 from kit.energy.reasons import notices, sentence
@@ -22,6 +24,7 @@ from kit.show.mean import HEADING, LEGEND, interval, mean
 from kit.show.render import evidence
 from kit.show.render.console import (
     Badge,
+    count,
     facts,
     listing,
     plain,
@@ -35,6 +38,7 @@ from kit.show.render.console import (
 from kit.show.render.numbers import measured, number, watts
 from kit.show.render.rows import BADGES, SHORT
 from kit.show.report import words
+from kit.spec.workloads import arrivals
 
 Document = Mapping[str, Any]
 
@@ -150,9 +154,19 @@ def _identity(name: str, manifest: Document, spec: Document) -> list[tuple[str, 
         ("image", _image(image) if image else None),
         ("model", f"{model.get('repo')}@{revision}" if model else None),
         ("licence", str(model.get("licence") or "the spec names none") if model else None),
+        ("work", _work(spec)),
         ("spec", str(manifest.get("spec_hash", ""))[:SHORT]),
         ("parent", ", ".join(parents) or None),
     ]
+
+
+def _work(spec: Document) -> str | None:
+    """How many requests, and when they are sent; older documents may not say it."""
+    requests = spec.get("workload", {}).get("options", {}).get("requests")
+    if requests is None or "arrivals" not in spec:
+        return None
+    asked = msgspec.convert(spec["arrivals"], ArrivalsSpec)
+    return f"{count(requests, 'request')} in each launch, {arrivals.words(asked)}"
 
 
 def _image(image: Document) -> str:
