@@ -61,8 +61,8 @@ def show(run: Run, *, runs: Runs = None, json: Json = False) -> None:
     if json:
         print_json(documents)
         return
-    told = documents["manifest"], documents["spec"], documents["results"]
-    render.run(path.name, *told, steps, run)
+    parts = documents["manifest"], documents["spec"], documents["results"]
+    render.run(path.name, *parts, steps, asked=run)
 
 
 def report(
